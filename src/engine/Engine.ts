@@ -1,0 +1,247 @@
+/**
+ * The engine that a server trains and samples with, as a service: another back end can be put behind the same interface.
+ *
+ * Runs and samplers are addressed by opaque string ids that the caller chooses. Operations on one run are applied in the
+ * order in which they are submitted. Every method validates all of its input before it changes anything.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+
+/**
+ * Why the engine refused or failed an operation. `InvalidInput` is the caller's mistake and changed nothing.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class EngineError extends Data.TaggedError("EngineError")<{
+  readonly reason: "InvalidInput" | "UnknownModel" | "UnknownRun" | "UnknownSampler" | "LimitReached" | "Crashed"
+  readonly detail: string
+}> {
+  override get message() {
+    return this.detail
+  }
+}
+
+/**
+ * A base model that the engine can train and sample.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ModelInfo {
+  readonly name: string
+  readonly vocabSize: number
+  /** The longest sequence, prompt and completion together, in tokens. */
+  readonly maxContext: number
+  /** Tokens that end a completion when no `stop` is given. */
+  readonly eosTokens: ReadonlyArray<number>
+  readonly tokenizerId: string
+}
+
+/**
+ * LoRA settings of a run; scale is `32 / rank` (server-semantics 2.5).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LoraConfig {
+  readonly rank: number
+  readonly seed: number
+  readonly trainAttn: boolean
+  readonly trainMlp: boolean
+  readonly trainUnembed: boolean
+}
+
+/**
+ * A tensor of loss inputs. Integers are held as `Int32Array`, everything else as `Float32Array`. `crow` and `col` are
+ * present for a sparse CSR matrix, whose `data` then holds only the stored values.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Tensor {
+  readonly data: Float32Array | Int32Array
+  readonly shape: ReadonlyArray<number>
+  readonly crow?: Int32Array | undefined
+  readonly col?: Int32Array | undefined
+}
+
+/**
+ * One training example: `N` input tokens and the inputs of the loss, each of shape `(N)` or `(N, K)`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Datum {
+  readonly tokens: Int32Array
+  readonly lossInputs: Readonly<Record<string, Tensor>>
+}
+
+/**
+ * A pass over a batch. With `backward` the gradients are added to the run's accumulator; the loss is a sum.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PassRequest {
+  readonly data: ReadonlyArray<Datum>
+  /** `cross_entropy`, `importance_sampling`, `ppo`, `cispo` or `dro`. */
+  readonly lossFn: string
+  readonly lossConfig: Readonly<Record<string, number>>
+  readonly backward: boolean
+}
+
+/**
+ * What a pass gives: per datum the log-probabilities of the targets, in the targets' shape; the summed loss.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PassResult {
+  readonly outputs: ReadonlyArray<{ readonly logprobs: Float32Array; readonly shape: ReadonlyArray<number> }>
+  readonly loss: number
+}
+
+/**
+ * AdamW settings of one step. `gradClipNorm` 0 means no clipping.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AdamParams {
+  readonly learningRate: number
+  readonly beta1: number
+  readonly beta2: number
+  readonly eps: number
+  readonly weightDecay: number
+  readonly gradClipNorm: number
+}
+
+/**
+ * Named tensors: weights and, optionally, the state of the optimiser (`m`, `v` per tensor and the step count).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunState {
+  readonly baseModel: string
+  readonly lora: LoraConfig | null
+  readonly weights: ReadonlyArray<NamedTensor>
+  readonly optimizer: {
+    readonly step: number
+    readonly m: ReadonlyArray<NamedTensor>
+    readonly v: ReadonlyArray<NamedTensor>
+  } | null
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface NamedTensor {
+  /** PEFT name for LoRA tensors (`base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`), Hugging Face name otherwise. */
+  readonly name: string
+  readonly shape: ReadonlyArray<number>
+  readonly data: Float32Array
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SampleRequest {
+  readonly prompt: Int32Array
+  readonly numSamples: number
+  /** Absent: until a stop or the context is full. */
+  readonly maxTokens?: number | undefined
+  readonly temperature: number
+  /** -1: off. */
+  readonly topK: number
+  /** 1: off. */
+  readonly topP: number
+  /** Sample `i` of a request draws from `seed` and `i` only; absent: an unpredictable seed. */
+  readonly seed?: bigint | undefined
+  /** Absent: the model's end-of-sequence tokens stop, and are included. */
+  readonly stopTokens?: ReadonlyArray<number> | undefined
+  readonly stopStrings?: ReadonlyArray<string> | undefined
+  readonly promptLogprobs: boolean
+  /** 0: off. */
+  readonly topkPromptLogprobs: number
+  /** 0: off. */
+  readonly topkSampleLogprobs: number
+}
+
+/**
+ * The `k` likeliest tokens at each position, likeliest first, row-major `[length][k]`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Topk {
+  readonly tokens: Int32Array
+  readonly logprobs: Float32Array
+  readonly k: number
+  readonly length: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SampledSequence {
+  readonly stopReason: "stop" | "length"
+  readonly tokens: Int32Array
+  readonly logprobs: Float32Array
+  readonly topk?: Topk | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SampleResult {
+  readonly sequences: ReadonlyArray<SampledSequence>
+  /** Length of the prompt; the first entry is NaN: nothing predicts it. */
+  readonly promptLogprobs?: Float32Array | undefined
+  /** The first row is the padding `(0, -99999)`. */
+  readonly topkPromptLogprobs?: Topk | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class Engine extends Context.Tag("tinkex/Engine")<Engine, {
+  readonly models: ReadonlyArray<ModelInfo>
+  /** Makes a run: LoRA adapters on the frozen base, or (`lora: null`) a trainable copy of every parameter. */
+  readonly createRun: (runId: string, options: {
+    readonly baseModel: string
+    readonly lora: LoraConfig | null
+  }) => Effect.Effect<void, EngineError>
+  /** Makes a run from an exported state. Without `optimizer` the optimiser starts afresh. */
+  readonly importRun: (runId: string, state: RunState, options: { readonly optimizer: boolean }) => Effect.Effect<
+    void,
+    EngineError
+  >
+  /** Replaces the weights of a run in place; the gradient accumulator is cleared. */
+  readonly loadRun: (runId: string, state: RunState, options: { readonly optimizer: boolean }) => Effect.Effect<
+    void,
+    EngineError
+  >
+  readonly exportRun: (runId: string, options: { readonly optimizer: boolean }) => Effect.Effect<RunState, EngineError>
+  readonly releaseRun: (runId: string) => Effect.Effect<void>
+  readonly pass: (runId: string, request: PassRequest) => Effect.Effect<PassResult, EngineError>
+  /** Applies and clears the accumulated gradients. `gradNorm` is the global L2 norm before clipping. */
+  readonly optimStep: (runId: string, params: AdamParams) => Effect.Effect<{ readonly gradNorm: number }, EngineError>
+  /** Freezes a sampler: the weights of a run as they are now, an exported state, or a base model. */
+  readonly createSampler: (
+    samplerId: string,
+    source: { readonly runId: string } | { readonly state: RunState } | { readonly baseModel: string }
+  ) => Effect.Effect<void, EngineError>
+  readonly releaseSampler: (samplerId: string) => Effect.Effect<void>
+  /** Interrupting it stops the work between two tokens. Concurrent requests of one sampler are decoded as one batch. */
+  readonly sample: (samplerId: string, request: SampleRequest) => Effect.Effect<SampleResult, EngineError>
+}>() {}
