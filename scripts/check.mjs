@@ -1,0 +1,28 @@
+// `npm run check`: everything about the sources that can be known without running them.
+import { spawnSync } from "node:child_process"
+import { root } from "./rooms.mjs"
+
+const node = process.execPath
+const steps = [
+  ["types", node, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"]],
+  ["lint", node, ["node_modules/oxlint/bin/oxlint", "--deny-warnings"]],
+  ["format", node, ["node_modules/dprint/bin.cjs", "check"]],
+  ["imports", node, ["scripts/check-imports.mjs"]],
+  ["index and exports", node, ["scripts/codegen.mjs", "--check"]],
+  ["kernels", node, ["scripts/build-wasm.mjs", "--check"]],
+  ["docs", node, ["scripts/check-docs.mjs"]],
+  ["package", node, ["node_modules/publint/src/cli.js", "--strict"]]
+]
+
+const only = process.argv.slice(2)
+let failed = 0
+for (const [name, command, args] of steps.filter(([name]) => only.length === 0 || only.includes(name))) {
+  const started = performance.now()
+  const done = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 })
+  const seconds = ((performance.now() - started) / 1000).toFixed(1)
+  const ok = done.status === 0
+  if (!ok) failed++
+  console.log(`${ok ? "ok  " : "FAIL"} ${name} (${seconds} s)`)
+  if (!ok) console.log(`${done.stdout ?? ""}${done.stderr ?? ""}${done.error ? String(done.error) : ""}`.trimEnd())
+}
+if (failed > 0) process.exit(1)
