@@ -1,0 +1,184 @@
+/**
+ * Working memory of a pass: activations of one micro-batch, laid out for a capacity of tokens and grown on demand.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import type { EngineError } from "../Engine.js"
+import type { Kernels } from "./kernels.js"
+import { kvDim, type ModelConfig, qkvDim, queryDim } from "./modelConfig.js"
+
+/** Activations that a layer keeps for its backward pass; addresses in bytes, rows are tokens. */
+export interface LayerActivations {
+  /** [dModel] the residual stream that enters */
+  readonly input: number
+  /** [dModel] normalised for attention */
+  readonly attentionInput: number
+  readonly attentionInverse: number
+  /** [q | k | v] as projected */
+  readonly qkv: number
+  /** [heads * headDim] normalised and rotated */
+  readonly queries: number
+  /** [kvHeads * headDim] normalised and rotated */
+  readonly keys: number
+  readonly queryInverse: number
+  readonly keyInverse: number
+  /** [heads] log-sum-exp of the scores */
+  readonly lse: number
+  /** [heads * headDim] */
+  readonly attention: number
+  /** [dModel] the residual stream between attention and MLP */
+  readonly middle: number
+  /** [dModel] normalised for the MLP */
+  readonly mlpInput: number
+  readonly mlpInverse: number
+  /** [2 * ffnDim] */
+  readonly gateUp: number
+  /** [ffnDim] */
+  readonly hidden: number
+}
+
+/** All addresses for one capacity. */
+export interface Activations {
+  readonly tokens: number
+  /** sequences + 1 row offsets, as integers */
+  readonly starts: number
+  /** token ids, as integers */
+  readonly ids: number
+  /** position of each row in its sequence, as integers */
+  readonly positions: number
+  readonly layers: ReadonlyArray<LayerActivations>
+  /** [dModel] the residual stream that leaves the last layer */
+  readonly output: number
+  /** [dModel] normalised for the head */
+  readonly final: number
+  readonly finalInverse: number
+  /** Gradients of a backward pass. [dModel] of the residual stream */
+  readonly dStream: number
+  /** [max(dModel, heads * headDim)] */
+  readonly dWide: number
+  /** [qkv] */
+  readonly dQkv: number
+  readonly dQueries: number
+  readonly dKeys: number
+  /** [ffnDim] */
+  readonly dHidden: number
+  readonly attentionScratch: number
+  /** [headRows][vocabSize] */
+  readonly logits: number
+  /** Rows of logits that are held at once. */
+  readonly headRows: number
+  /** double precision, one a row of logits */
+  readonly logitsLse: number
+}
+
+/** Grows to the largest request and stays; `floats` hands out further scratch by name. */
+export interface Workspace {
+  /** Memory for a micro-batch. Without `keep` all layers share one set of buffers and nothing is there for gradients. */
+  readonly activations: (tokens: number, keep: boolean) => Either.Either<Activations, EngineError>
+  /** A named block of at least that many words, contents undefined. */
+  readonly block: (name: string, words: number) => Either.Either<number, EngineError>
+}
+
+/** Logits held at once: 1 Mi floats, at least 16 rows. */
+const headRowsFor = (config: ModelConfig, tokens: number): number =>
+  Math.min(tokens, Math.max(16, Math.floor(1_048_576 / config.vocabSize)))
+
+const plan = (kernels: Kernels, config: ModelConfig, tokens: number, keep: boolean) => {
+  let words = 0
+  const take = (count: number): number => {
+    const at = words
+    words += Math.ceil(count / 16) * 16
+    return at * 4
+  }
+  const { dModel, ffnDim, heads, kvHeads } = config
+  const layer = (): LayerActivations => ({
+    input: take(tokens * dModel),
+    attentionInput: take(tokens * dModel),
+    attentionInverse: take(tokens),
+    qkv: take(tokens * qkvDim(config)),
+    queries: take(tokens * queryDim(config)),
+    keys: take(tokens * kvDim(config)),
+    queryInverse: take(tokens * heads),
+    keyInverse: take(tokens * kvHeads),
+    lse: take(tokens * heads),
+    attention: take(tokens * queryDim(config)),
+    middle: take(tokens * dModel),
+    mlpInput: take(tokens * dModel),
+    mlpInverse: take(tokens),
+    gateUp: take(tokens * 2 * ffnDim),
+    hidden: take(tokens * ffnDim)
+  })
+  const shared = layer()
+  const layers = Array.from({ length: config.layers }, (_, i) => i === 0 || !keep ? shared : layer())
+  const headRows = headRowsFor(config, tokens)
+  const gradient = (count: number) => keep ? take(tokens * count) : 0
+  const activations: Activations = {
+    tokens,
+    starts: take(tokens + 1),
+    ids: take(tokens),
+    positions: take(tokens),
+    layers,
+    output: take(tokens * dModel),
+    final: take(tokens * dModel),
+    finalInverse: take(tokens),
+    dStream: gradient(dModel),
+    dWide: gradient(Math.max(dModel, queryDim(config))),
+    dQkv: gradient(qkvDim(config)),
+    dQueries: gradient(queryDim(config)),
+    dKeys: gradient(kvDim(config)),
+    dHidden: gradient(ffnDim),
+    attentionScratch: take(kernels.attentionScratch(Math.min(tokens, config.maxContext))),
+    logits: take(headRows * config.vocabSize),
+    headRows,
+    logitsLse: take(headRows * 2)
+  }
+  return { activations, words }
+}
+
+const shift = <A extends object>(addresses: A, by: number, except: ReadonlyArray<string>): A =>
+  // Every other field is an address, so the moved object has the type of the original.
+  Object.fromEntries(
+    Object.entries(addresses).map(([key, value]) => [key, except.includes(key) ? value : value + by])
+  ) as A
+
+/** Working memory for the models of one kernel instance. */
+export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace => {
+  const blocks = new Map<string, { readonly address: number; readonly words: number }>()
+  const block: Workspace["block"] = (name, words) => {
+    const present = blocks.get(name)
+    if (present !== undefined && present.words >= words) return Either.right(present.address)
+    if (present !== undefined) {
+      blocks.delete(name)
+      kernels.release(present.address)
+    }
+    return Either.map(kernels.allocate(words), (address) => {
+      blocks.set(name, { address, words })
+      return address
+    })
+  }
+  const plans = new Map<string, ReturnType<typeof plan>>()
+  let current: { readonly key: string; readonly activations: Activations } | undefined
+  const activations: Workspace["activations"] = (tokens, keep) => {
+    // Capacities are powers of two, so that few plans and few sizes of memory are ever needed.
+    const capacity = Math.max(64, 2 ** Math.ceil(Math.log2(tokens)))
+    const key = `${capacity} ${keep}`
+    let planned = plans.get(key)
+    if (planned === undefined) {
+      planned = plan(kernels, config, capacity, keep)
+      plans.set(key, planned)
+    }
+    const { activations, words } = planned
+    return Either.map(block("activations", words), (base) => {
+      if (current?.key !== `${key} ${base}`) {
+        const layers = activations.layers.map((layer) => shift(layer, base, []))
+        current = {
+          key: `${key} ${base}`,
+          activations: { ...shift(activations, base, ["tokens", "layers", "headRows"]), layers }
+        }
+      }
+      return current.activations
+    })
+  }
+  return { activations, block }
+}

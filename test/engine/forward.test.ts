@@ -1,0 +1,54 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Either from "effect/Either"
+import { forward, logits } from "../../src/engine/internal/forward.js"
+import type { Model } from "../../src/engine/internal/model.js"
+import { tiny, tinyModel, tokensOf } from "./models.js"
+import { logProbabilities, weightsFromFlat } from "./reference.js"
+
+/** Log-probabilities [row][vocabSize] of packed sequences. */
+const run = (model: Model, sequences: ReadonlyArray<Int32Array>, keep: boolean): Array<Float32Array> => {
+  const starts = Int32Array.from([
+    0,
+    ...sequences.map((_, i) => sequences.slice(0, i + 1).flatMap((s) => [...s]).length)
+  ])
+  const tokens = Int32Array.from(sequences.flatMap((s) => [...s]))
+  const a = Either.getOrThrow(forward(model, model.weights, { rows: tokens.length, starts, tokens }, keep))
+  const { vocabSize } = model.config
+  const out: Array<Float32Array> = []
+  for (let first = 0; first < tokens.length; first += a.headRows) {
+    const rows = Math.min(a.headRows, tokens.length - first)
+    logits(model, model.weights, a, first, rows)
+    const z = new Float64Array(model.kernels.memory.buffer, a.logitsLse, rows)
+    for (let r = 0; r < rows; r++) {
+      out.push(model.kernels.floats(a.logits + r * vocabSize * 4, vocabSize).map((x) => x - z[r]!))
+    }
+  }
+  return out
+}
+
+describe("forward", () => {
+  it("agrees with double precision for packed sequences of any length", () => {
+    const model = tinyModel()
+    const weights = weightsFromFlat(tiny, model.kernels.floats(model.weights, model.layout.total))
+    const sequences = [1, 5, 64, 96, 67].map((length, i) => tokensOf(length, i))
+    const got = run(model, sequences, false)
+    let row = 0
+    let worst = 0
+    for (const sequence of sequences) {
+      for (const expected of logProbabilities(tiny, weights, sequence)) {
+        const actual = got[row++]!
+        for (let i = 0; i < expected.length; i++) worst = Math.max(worst, Math.abs(expected[i]! - actual[i]!))
+      }
+    }
+    assert.strictEqual(row, got.length)
+    assert.isBelow(worst, 2e-5)
+  })
+
+  it("gives each sequence the same bits alone, in company, and with activations kept", () => {
+    const model = tinyModel()
+    const sequences = [3, 70, 21].map((length, i) => tokensOf(length, i))
+    const together = run(model, sequences, true)
+    const apart = sequences.flatMap((sequence) => run(model, [sequence], false))
+    assert.deepStrictEqual(together, apart)
+  })
+})

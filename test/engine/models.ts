@@ -1,0 +1,35 @@
+/** Small models for the engine's tests. */
+import * as Either from "effect/Either"
+import { makeKernels } from "../../src/engine/internal/kernels.js"
+import { makeModel, type Model } from "../../src/engine/internal/model.js"
+import { type ModelConfig } from "../../src/engine/internal/modelConfig.js"
+
+/** Two layers, grouped queries, sizes that leave ragged edges in every kernel. */
+export const tiny: ModelConfig = {
+  vocabSize: 37,
+  maxContext: 96,
+  dModel: 20,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  headDim: 8,
+  ffnDim: 28,
+  ropeTheta: 10_000,
+  normEps: 1e-6
+}
+
+/** A random model whose norms are not 1 and whose logits are not flat. */
+export const tinyModel = (seed = 1n, config: ModelConfig = tiny): Model => {
+  const kernels = makeKernels()
+  const model = Either.getOrThrow(makeModel(kernels, config, { seed }))
+  for (const { length, name, offset } of model.layout.tensors) {
+    const weights = kernels.floats(model.weights + offset * 4, length)
+    if (name.endsWith("norm.weight")) { for (let i = 0; i < length; i++) weights[i]! += 0.3 * Math.sin(i + offset) }
+    if (name.includes("embed") || name.includes("head")) { for (let i = 0; i < length; i++) weights[i]! *= 20 }
+  }
+  return model
+}
+
+/** A deterministic sequence of tokens. */
+export const tokensOf = (length: number, seed: number, vocabSize = tiny.vocabSize): Int32Array =>
+  Int32Array.from({ length }, (_, i) => (Math.imul(i * 2 + seed * 7919 + 1, 2654435761) >>> 8) % vocabSize)
