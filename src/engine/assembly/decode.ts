@@ -6,6 +6,7 @@
 // All pointers are byte offsets into the module's memory; all matrices are float32, row-major unless said.
 
 import { exp4, max4, sum4 } from "./math"
+import { tile } from "./scratch"
 
 /** Tokens in a page of the key-value cache. */
 const PAGE: i32 = 16
@@ -17,23 +18,24 @@ function mulAdd(acc: v128, a: v128, b: v128): v128 {
 }
 
 /**
- * `y[m][n] = x[m][k] B(k, n)` for B packed by `packWeight`, added to `y` with `accumulate`. `n` is a multiple of 8. One
- * row goes through four panels at a time, so that a single sequence is not held up by the latency of the additions.
+ * `y[m][n] (+)= x[m][k] B(k, n)` for B packed by `packWeight`; rows of y are `ldy` floats apart. A lone row goes through
+ * four panels at a time, so that a single sequence is not held up by the latency of the additions.
  */
-export function linear(x: usize, panels: usize, y: usize, m: i32, n: i32, k: i32, accumulate: bool): void {
+export function linear(m: i32, n: i32, k: i32, x: usize, panels: usize, y: usize, ldy: i32, accumulate: bool): void {
   const rowX = usize(k) << 2
-  const rowY = usize(n) << 2
+  const rowY = usize(ldy) << 2
   const panelSize = usize(k) << 5
   let j = 0
-  while (j < n) {
-    const group = n - j >= 32 ? 4 : 1
+  while (j + 8 <= n) {
+    const group = j + 32 <= n ? 4 : 1
+    const to = y + (usize(j) << 2)
     let i = 0
     for (; i + 4 <= m; i += 4) {
       for (let g = 0; g < group; g++) {
         rows4(
           x + usize(i) * rowX,
           panels + usize(g) * panelSize,
-          y + usize(i) * rowY + ((usize(j + (g << 3))) << 2),
+          to + usize(i) * rowY + usize(g << 5),
           k,
           rowX,
           rowY,
@@ -42,12 +44,22 @@ export function linear(x: usize, panels: usize, y: usize, m: i32, n: i32, k: i32
       }
     }
     for (; i < m; i++) {
-      const out = y + usize(i) * rowY + ((usize(j)) << 2)
-      if (group == 4) row1x32(x + usize(i) * rowX, panels, out, k, panelSize, accumulate)
-      else row1x8(x + usize(i) * rowX, panels, out, k, accumulate)
+      if (group == 4) row1x32(x + usize(i) * rowX, panels, to + usize(i) * rowY, k, panelSize, accumulate)
+      else row1x8(x + usize(i) * rowX, panels, to + usize(i) * rowY, k, accumulate)
     }
     panels += usize(group) * panelSize
     j += group << 3
+  }
+  if (j < n) {
+    for (let i = 0; i < m; i++) {
+      row1x8(x + usize(i) * rowX, panels, tile, k, false)
+      const to = y + usize(i) * rowY
+      for (let c = j; c < n; c++) {
+        const at = to + (usize(c) << 2)
+        const value = load<f32>(tile + (usize(c - j) << 2))
+        store<f32>(at, accumulate ? load<f32>(at) + value : value)
+      }
+    }
   }
 }
 

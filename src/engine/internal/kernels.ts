@@ -191,6 +191,42 @@ export interface KernelFunctions {
     stream: number,
     bound: number
   ) => void
+  /** `Y[m][n] (+)= X[m][k] B` for B packed by `packWeight`, each sum over k in one run: the decoder's product. */
+  readonly linear: (
+    m: number,
+    n: number,
+    k: number,
+    x: number,
+    packed: number,
+    y: number,
+    ldy: number,
+    accumulate: number
+  ) => void
+  /** Puts keys and values of rows into the pages of their sequences. */
+  readonly remember: (
+    rows: number,
+    keys: number,
+    keyStride: number,
+    values: number,
+    valueStride: number,
+    tables: number,
+    positions: number,
+    layer: number,
+    width: number
+  ) => void
+  /** Causal attention of rows over the pages of their sequences. */
+  readonly attend: (
+    rows: number,
+    q: number,
+    tables: number,
+    positions: number,
+    layer: number,
+    out: number,
+    scores: number,
+    heads: number,
+    kvHeads: number,
+    headDim: number
+  ) => void
 }
 
 /** A kernel instance. Instances share nothing. */

@@ -43,13 +43,12 @@ export const philox = (
   out[3] = c3
 }
 
-const words = new Uint32Array(4)
-
 /**
  * Uniform in `[0, 1)` with 53 random bits: draw `step` of sample `index` under a 64-bit seed, whose low and high halves
  * are the key. The counter is `(step, index, 0, 1)`.
  */
 export const uniform = (seedLow: number, seedHigh: number, index: number, step: number): number => {
+  const words = new Uint32Array(4)
   philox(seedLow, seedHigh, step, index, 0, 1, words)
   return ((words[0]! >>> 5) * 67108864 + (words[1]! >>> 6)) / 9007199254740992
 }
