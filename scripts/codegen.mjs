@@ -23,6 +23,23 @@ const write = (path, text) => {
   else writeFileSync(path, text)
 }
 
+const version = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version
+write(
+  join(src, "protocol", "Version.ts"),
+  `/**
+ * The version of this package, as it introduces itself on the wire. Written from package.json.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @since 0.1.0
+ * @category constants
+ */
+export const version = "${version}"
+`
+)
+
 const modules = publicModules().filter(({ name }) => name !== "index")
 const names = new Set()
 for (const { name, path } of modules) {
