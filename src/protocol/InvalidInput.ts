@@ -5,7 +5,21 @@
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { TypeId } from "./internal/typeId.js"
+
+/**
+ * The mark that every public error of the package carries. `Symbol.for`, so that two copies of the package know each
+ * other's errors.
+ *
+ * @since 0.1.0
+ * @category symbols
+ */
+export const TypeId: unique symbol = Symbol.for("tinkex/TinkexError")
+
+/**
+ * @since 0.1.0
+ * @category symbols
+ */
+export type TypeId = typeof TypeId
 
 /**
  * Data from the caller (or, on a server, from the client) that cannot be used. Nothing was sent or changed.

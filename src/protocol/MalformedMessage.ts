@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import { TypeId } from "./internal/typeId.js"
+import { TypeId } from "./InvalidInput.js"
 
 /**
  * A message of the peer that could not be decoded. Names the message and the place in it, never the contents.

@@ -1,0 +1,310 @@
+/**
+ * From what HTTP gives to `TinkexError`.
+ *
+ * @internal
+ */
+import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import type { MalformedMessage } from "../../protocol/MalformedMessage.js"
+import * as Errors from "./errors.js"
+
+/** Response headers by lower-case name. */
+export type Headers = Readonly<Record<string, string | undefined>>
+
+/**
+ * The longest that a server's wish to wait is honoured (design.md 4).
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxRetryAfter: Duration.Duration = Duration.seconds(60)
+
+/**
+ * The wait after a 429 that names none: 1 s, or 5 s when the request's body is over 128 KiB (design.md 4).
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const defaultRetryAfter = (bodyBytes: number): Duration.Duration =>
+  bodyBytes > 128 * 1024 ? Duration.seconds(5) : Duration.seconds(1)
+
+/**
+ * What the server asks to wait: `retry-after-ms`, or `retry-after` as seconds or as an HTTP date. Never negative; none
+ * when absent or not readable. Not capped here.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
+export const retryAfterOf = (headers: Headers, nowMillis: number): Option.Option<Duration.Duration> => {
+  const millis = numeric(headers["retry-after-ms"])
+  if (millis !== undefined) return Option.some(Duration.millis(millis))
+  const text = headers["retry-after"]?.trim()
+  const seconds = numeric(text)
+  if (seconds !== undefined) return Option.some(Duration.millis(seconds * 1000))
+  const date = text === undefined || !/[a-z]/i.test(text) ? Number.NaN : Date.parse(text)
+  return Number.isNaN(date) ? Option.none() : Option.some(Duration.millis(Math.max(0, date - nowMillis)))
+}
+
+const numeric = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\s*\d+(?:\.\d+)?\s*$/.test(text) ? Number(text) : undefined
+
+/**
+ * The server's id of a request, from the usual headers.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
+export const requestIdOf = (headers: Headers): string | undefined =>
+  headers["x-tinker-request-id"] ?? headers["x-request-id"] ?? headers["request-id"]
+
+const limit = 500
+
+const shorten = (text: string): string => text.length > limit ? `${text.slice(0, limit)}...` : text
+
+/**
+ * The server's words from an error body: `detail`, `error` or `message` of a JSON object (of a list of validation
+ * problems, where and what each is, never the rejected values), otherwise the text itself; at most 500 characters.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
+export const detailOf = (body: string): string => {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(body)
+  } catch {
+    return /<html|<!doctype/i.test(body) ? "an HTML page" : shorten(body.trim())
+  }
+  return shorten(wordsOf(parsed))
+}
+
+const wordsOf = (body: unknown): string => {
+  if (typeof body === "string") return body
+  if (Array.isArray(body)) return body.map(problemOf).filter((text) => text !== "").join("; ")
+  if (!Predicate.isRecord(body)) return ""
+  for (const key of ["detail", "error", "message"]) {
+    const found = body[key]
+    if (found !== undefined && found !== null) return wordsOf(found)
+  }
+  return problemOf(body)
+}
+
+const problemOf = (problem: unknown): string => {
+  if (typeof problem === "string") return problem
+  if (!Predicate.isRecord(problem)) return ""
+  const where = Array.isArray(problem["loc"]) ? problem["loc"].join(".") : ""
+  const what = typeof problem["msg"] === "string" ? problem["msg"] : ""
+  return where === "" ? what : `${where}: ${what}`
+}
+
+/**
+ * The error of an answer that is not a success. A 410 is a `BadRequest` of that status; who polls makes it a `FutureExpired`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromStatus = (answer: {
+  readonly operation: string
+  /** Where the request went: scheme, host and port. */
+  readonly origin: string
+  readonly status: number
+  readonly headers: Headers
+  /** The whole body as text. */
+  readonly body: string
+  readonly nowMillis: number
+  /** Size of the request, for the default wait of a 429. */
+  readonly requestBytes?: number | undefined
+}): StatusError => {
+  const { body, headers, nowMillis, operation, origin, status } = answer
+  const shouldRetry = headers["x-should-retry"]?.trim().toLowerCase()
+  const retryAfter = retryAfterOf(headers, nowMillis)
+  const fields: Errors.Answer = {
+    operation,
+    status,
+    detail: detailOf(body),
+    requestId: requestIdOf(headers),
+    shouldRetry: shouldRetry === "true" ? true : shouldRetry === "false" ? false : undefined,
+    retryAfter: Option.getOrUndefined(retryAfter)
+  }
+  switch (status) {
+    case 400:
+      // a gateway's rejection: the service itself always says why (wire-protocol 1.6)
+      return body === "" && fields.shouldRetry === undefined
+        ? new Errors.ConnectionError({
+          operation,
+          origin,
+          reason: "edge",
+          certainlyNotSent: false,
+          detail: "400 without a body"
+        })
+        : new Errors.BadRequest(fields)
+    case 401:
+      return new Errors.Unauthorized(fields)
+    case 402:
+      return new Errors.BillingPaused(fields)
+    case 403:
+      return new Errors.PermissionDenied(fields)
+    case 404:
+      return new Errors.NotFound(fields)
+    case 408:
+      return new Errors.RequestTimeout(fields)
+    case 409:
+      return new Errors.Conflict(fields)
+    case 429:
+      return new Errors.RateLimited({
+        ...fields,
+        retryAfter: Option.getOrElse(
+          Option.filter(retryAfter, Duration.greaterThan(Duration.zero)),
+          () => defaultRetryAfter(answer.requestBytes ?? 0)
+        )
+      })
+    default:
+      return status >= 500
+        ? new Errors.ServerError(fields)
+        : status >= 400
+        ? new Errors.BadRequest(fields)
+        : new Errors.UnexpectedStatus(fields)
+  }
+}
+
+/**
+ * What an answer that is not a success can become.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StatusError =
+  | Errors.BadRequest
+  | Errors.Unauthorized
+  | Errors.BillingPaused
+  | Errors.PermissionDenied
+  | Errors.NotFound
+  | Errors.RequestTimeout
+  | Errors.Conflict
+  | Errors.RateLimited
+  | Errors.ServerError
+  | Errors.UnexpectedStatus
+  | Errors.ConnectionError
+
+interface CodeMeaning {
+  readonly reason: Errors.ConnectionReason
+  readonly certainlyNotSent: boolean
+}
+
+const never = (reason: Errors.ConnectionReason): CodeMeaning => ({ reason, certainlyNotSent: true })
+const maybe = (reason: Errors.ConnectionReason): CodeMeaning => ({ reason, certainlyNotSent: false })
+
+/** Codes of Node, undici and OpenSSL. A request is on its way only once a connection stands. */
+const codes: Readonly<Record<string, CodeMeaning>> = {
+  ECONNREFUSED: never("refused"),
+  EHOSTUNREACH: never("refused"),
+  ENETUNREACH: never("refused"),
+  EADDRNOTAVAIL: never("refused"),
+  ENOTFOUND: never("dns"),
+  EAI_AGAIN: never("dns"),
+  EAI_NODATA: never("dns"),
+  EAI_NONAME: never("dns"),
+  UND_ERR_CONNECT_TIMEOUT: never("timeout"),
+  ETIMEDOUT: maybe("timeout"),
+  UND_ERR_HEADERS_TIMEOUT: maybe("timeout"),
+  UND_ERR_BODY_TIMEOUT: maybe("timeout"),
+  ECONNRESET: maybe("reset"),
+  EPIPE: maybe("reset"),
+  ECONNABORTED: maybe("reset"),
+  UND_ERR_SOCKET: maybe("reset"),
+  UND_ERR_CLOSED: never("reset"),
+  UND_ERR_DESTROYED: never("reset"),
+  ERR_INVALID_URL: never("request"),
+  UND_ERR_INVALID_ARG: never("request")
+}
+
+const meaningOf = (code: string): CodeMeaning | undefined =>
+  Object.hasOwn(codes, code)
+    ? codes[code]
+    : /^(?:CERT_|ERR_TLS_|ERR_SSL_|EPROTO|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH)/.test(code)
+    ? never("tls")
+    : undefined
+
+/** The first known code down the chain of causes and the members of aggregates. */
+const codeIn = (cause: unknown, depth: number): string | undefined => {
+  if (depth > 8 || !Predicate.isObject(cause)) return undefined
+  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && meaningOf(cause.code) !== undefined) {
+    return cause.code
+  }
+  const members = Predicate.hasProperty(cause, "errors") && Array.isArray(cause.errors) ? cause.errors : []
+  for (const member of members) {
+    const found = codeIn(member, depth + 1)
+    if (found !== undefined) return found
+  }
+  return Predicate.hasProperty(cause, "cause") ? codeIn(cause.cause, depth + 1) : undefined
+}
+
+const originOf = (url: string): string => {
+  try {
+    return new URL(url).origin
+  } catch {
+    return "an invalid URL"
+  }
+}
+
+/**
+ * The error of a request that got no answer, or of an answer whose body could not be read. Holds nothing of the request's
+ * headers and body.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromHttpClientError = (
+  error: HttpClientError.HttpClientError,
+  operation: string
+): Errors.ConnectionError | Errors.MalformedResponse => {
+  const origin = originOf(error.request.url)
+  const code = codeIn(error.cause, 0)
+  const meaning = code === undefined ? undefined : meaningOf(code)
+  if (error._tag === "ResponseError") {
+    return meaning === undefined
+      ? new Errors.MalformedResponse({
+        operation,
+        detail: error.reason === "EmptyBody" ? "it has no body" : "its body could not be read",
+        status: error.response.status,
+        requestId: requestIdOf(error.response.headers)
+      })
+      : new Errors.ConnectionError({
+        operation,
+        origin,
+        reason: meaning.reason,
+        certainlyNotSent: false,
+        detail: code!
+      }) // meaning comes from a code
+  }
+  if (error.reason !== "Transport") {
+    return new Errors.ConnectionError({
+      operation,
+      origin,
+      reason: "request",
+      certainlyNotSent: true,
+      detail: error.reason === "InvalidUrl" ? "the URL is invalid" : "the body could not be encoded"
+    })
+  }
+  return new Errors.ConnectionError({
+    operation,
+    origin,
+    reason: meaning?.reason ?? "unknown",
+    certainlyNotSent: meaning?.certainlyNotSent ?? false,
+    detail: code ?? ""
+  })
+}
+
+/**
+ * The error of an answer that does not decode.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromMalformedMessage = (
+  error: MalformedMessage,
+  operation: string,
+  requestId?: string
+): Errors.MalformedResponse => new Errors.MalformedResponse({ operation, detail: error.message, requestId })
