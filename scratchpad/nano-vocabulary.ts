@@ -152,11 +152,20 @@ const config = {
 const header = "// Written by scratchpad/nano-vocabulary.ts; do not edit.\n"
 Fs.writeFileSync(
   "src/tokenizer/internal/nanoTokenizer.generated.ts",
-  `${header}/** \`tokenizer.json\` of \`tinkex/nano\`. */\nexport const tokenizerJson: string = ${
-    JSON.stringify(JSON.stringify(tokenizer))
-  }\n\n/** \`tokenizer_config.json\` of \`tinkex/nano\`. */\nexport const tokenizerConfigJson: string = ${
-    JSON.stringify(JSON.stringify(config))
-  }\n`
+  `${header}/** \`tokenizer.json\` of \`tinkex/nano\`. */
+export const tokenizerJson: string = ${JSON.stringify(JSON.stringify(tokenizer))}
+
+/** \`tokenizer_config.json\` of \`tinkex/nano\`. */
+export const tokenizerConfigJson: string = ${JSON.stringify(JSON.stringify(config))}
+
+/** How many tokens there are. */
+export const vocabSize = ${vocabSize}
+
+/** The special tokens by name. */
+export const specialTokens = {${
+    specialTokens.map((name, i) => ` ${JSON.stringify(name)}: ${256 + i}`).join(",")
+  } } as const
+`
 )
 const table = bytes.map((token) => Buffer.from(Uint8Array.from(token)).toString("hex")).slice(
   256 + specialTokens.length

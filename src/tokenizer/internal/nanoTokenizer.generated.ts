@@ -4,3 +4,9 @@ export const tokenizerJson: string = "{\"version\":\"1.0\",\"truncation\":null,\
 
 /** `tokenizer_config.json` of `tinkex/nano`. */
 export const tokenizerConfigJson: string = "{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"add_bos_token\":false,\"add_eos_token\":false,\"clean_up_tokenization_spaces\":false,\"eos_token\":\"<|endoftext|>\",\"pad_token\":\"<|endoftext|>\",\"bos_token\":null,\"unk_token\":null,\"model_max_length\":2048}"
+
+/** How many tokens there are. */
+export const vocabSize = 512
+
+/** The special tokens by name. */
+export const specialTokens = { "<|endoftext|>": 256, "<|im_start|>": 257, "<|im_end|>": 258 } as const

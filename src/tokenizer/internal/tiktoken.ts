@@ -1,0 +1,163 @@
+/**
+ * Byte-level BPE in tiktoken's form, for the models (Kimi) whose repositories have a `tiktoken.model` and no `tokenizer.json`.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Tokenizer from "../Tokenizer.js"
+import { TokenizerError } from "../TokenizerError.js"
+
+/**
+ * How Kimi's tokenizer cuts a text into pieces: Han runs, words (Han apart) with a contraction, up to three digits, marks,
+ * line breaks, blanks. Contractions in either case, U+017F being a case of `s`.
+ */
+const pieces = (() => {
+  const upper = "[[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]--\\p{Script=Han}]"
+  const lower = "[[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]--\\p{Script=Han}]"
+  const lead = "[^\\r\\n\\p{L}\\p{N}]?"
+  const contraction = "(?:'(?:[sS\\u017F]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD]))?"
+  return [
+    "\\p{Script=Han}+",
+    `${lead}${upper}*${lower}+${contraction}`,
+    `${lead}${upper}+${lower}*${contraction}`,
+    "\\p{N}{1,3}",
+    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*",
+    "\\s*[\\r\\n]+",
+    "\\s+(?!\\S)",
+    "\\s+"
+  ].join("|")
+})()
+
+/** Special tokens have the 256 ids after the ranks; those that the configuration does not name are reserved. */
+const reserved = 256
+
+/** Bytes as a string of one UTF-16 unit each, which can be a key of a map. */
+const binary = (bytes: Uint8Array): string => {
+  let out = ""
+  for (const byte of bytes) out += String.fromCharCode(byte)
+  return out
+}
+
+/** Lines of a token in base64, a blank and its rank. */
+const parseRanks = (text: string): Map<string, number> => {
+  const ranks = new Map<string, number>()
+  for (const line of text.split("\n")) {
+    if (line.trim() === "") continue
+    const [token = "", rank = ""] = line.trim().split(" ")
+    if (!/^\d+$/.test(rank)) throw new Error("a line of tiktoken.model has no rank")
+    ranks.set(atob(token), Number(rank))
+  }
+  if (ranks.size < 256) throw new Error("tiktoken.model has fewer tokens than there are bytes")
+  return ranks
+}
+
+/** Merges the neighbours whose union has the lowest rank, the leftmost first, until none has a rank. */
+const encodePiece = (ranks: ReadonlyMap<string, number>, piece: string, out: Array<number>): void => {
+  const whole = ranks.get(piece)
+  if (whole !== undefined) {
+    out.push(whole)
+    return
+  }
+  // Bounds of the parts, and the rank of each part joined with the next
+  const bounds = Array.from({ length: piece.length + 1 }, (_, i) => i)
+  const rankAt = (i: number) =>
+    i + 2 < bounds.length ? ranks.get(piece.slice(bounds[i], bounds[i + 2])) ?? Infinity : Infinity
+  const joined = bounds.map((_, i) => rankAt(i))
+  for (;;) {
+    let best = 0
+    for (let i = 1; i < joined.length; i++) if (joined[i]! < joined[best]!) best = i
+    if (joined[best] === Infinity) break
+    bounds.splice(best + 1, 1)
+    joined.splice(best + 1, 1)
+    joined[best] = rankAt(best)
+    if (best > 0) joined[best - 1] = rankAt(best - 1)
+  }
+  for (let i = 0; i + 1 < bounds.length; i++) out.push(ranks.get(piece.slice(bounds[i], bounds[i + 1]))!)
+}
+
+const specialsOf = (config: unknown, base: number): Map<string, number> => {
+  const names = new Map<number, string>()
+  if (
+    Predicate.hasProperty(config, "added_tokens_decoder") && Predicate.isReadonlyRecord(config.added_tokens_decoder)
+  ) {
+    for (const [id, token] of Object.entries(config.added_tokens_decoder)) {
+      if (Predicate.hasProperty(token, "content") && Predicate.isString(token.content)) {
+        names.set(Number(id), token.content)
+      }
+    }
+  }
+  return new Map(
+    Array.from({ length: reserved }, (_, i) => [names.get(base + i) ?? `<|reserved_token_${base + i}|>`, base + i])
+  )
+}
+
+const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&")
+
+const unsafe = (id: string, rankFile: string, configJson: string): Tokenizer.Tokenizer => {
+  const config: unknown = JSON.parse(configJson)
+  const ranks = parseRanks(rankFile)
+  const bytesOf: Array<string> = []
+  for (const [bytes, rank] of ranks) bytesOf[rank] = bytes
+  const base = bytesOf.length
+  const specials = specialsOf(config, base)
+  const nameOf = new Map(Array.from(specials, ([name, token]) => [token, name]))
+  const longestFirst = Array.from(specials.keys()).sort((a, b) => b.length - a.length)
+  const special = new RegExp(`(${longestFirst.map(escape).join("|")})`, "u")
+  const piece = new RegExp(pieces, "gv")
+  const encoder = new TextEncoder()
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+  const eos = Predicate.hasProperty(config, "eos_token") ? config.eos_token : undefined
+  return Tokenizer.make({
+    id,
+    vocabSize: base + reserved,
+    eosToken: Predicate.isString(eos) ? specials.get(eos) : undefined,
+    specialTokens: specials,
+    has: (token) => bytesOf[token] !== undefined || nameOf.has(token),
+    encode: (text) => {
+      const out: Array<number> = []
+      for (const part of text.split(special)) {
+        const token = specials.get(part)
+        if (token !== undefined) out.push(token)
+        else for (const [match] of part.matchAll(piece)) encodePiece(ranks, binary(encoder.encode(match)), out)
+      }
+      return Int32Array.from(out)
+    },
+    decode: (tokens, skipSpecialTokens) => {
+      let text = ""
+      let run = ""
+      const flush = () => {
+        text += decoder.decode(Uint8Array.from(run, (unit) => unit.charCodeAt(0)))
+        run = ""
+      }
+      for (const token of tokens) {
+        const name = nameOf.get(token)
+        if (name === undefined) {
+          run += bytesOf[token]!
+        } else {
+          flush()
+          if (!skipSpecialTokens) text += name
+        }
+      }
+      flush()
+      return text
+    }
+  })
+}
+
+/** @internal */
+export const fromTiktoken = (options: {
+  readonly id: string
+  readonly ranks: string
+  readonly configJson: string
+}): Effect.Effect<Tokenizer.Tokenizer, TokenizerError> =>
+  Effect.try({
+    try: () => unsafe(options.id, options.ranks, options.configJson),
+    catch: (cause) =>
+      new TokenizerError({
+        reason: "Malformed",
+        id: options.id,
+        detail: `its tiktoken.model or tokenizer_config.json cannot be used (${String(cause)})`,
+        cause
+      })
+  })
