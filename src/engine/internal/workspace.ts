@@ -7,6 +7,7 @@ import * as Either from "effect/Either"
 import type { EngineError } from "../Engine.js"
 import type { Kernels } from "./kernels.js"
 import { kvDim, type ModelConfig, qkvDim, queryDim } from "./modelConfig.js"
+import { weightLayout } from "./weights.js"
 
 /** Activations that a layer keeps for its backward pass; addresses in bytes, rows are tokens. */
 export interface LayerActivations {
@@ -72,12 +73,21 @@ export interface Activations {
   readonly logitsLse: number
 }
 
-/** Grows to the largest request and stays; `floats` hands out further scratch by name. */
+/** Grows to the largest request and stays. */
 export interface Workspace {
   /** Memory for a micro-batch. Without `keep` all layers share one set of buffers and nothing is there for gradients. */
   readonly activations: (tokens: number, keep: boolean) => Either.Either<Activations, EngineError>
   /** A named block of at least that many words, contents undefined. */
   readonly block: (name: string, words: number) => Either.Either<number, EngineError>
+  /** Room for one set of weights with adapters merged in; `version` tells whose they are. */
+  readonly merged: () => Either.Either<MergedWeights, EngineError>
+}
+
+/** Weights with adapters merged in, kept from one pass to the next. */
+export interface MergedWeights {
+  readonly address: number
+  /** Identity of the adapters' state; set by whoever fills the weights. */
+  version: object | undefined
 }
 
 /** Logits held at once: 1 Mi floats, at least 16 rows. */
@@ -180,5 +190,11 @@ export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace 
       return current.activations
     })
   }
-  return { activations, block }
+  let kept: MergedWeights | undefined
+  const merged: Workspace["merged"] = () =>
+    Either.map(block("merged", weightLayout(config).total), (address) => {
+      if (kept === undefined) kept = { address, version: undefined }
+      return kept
+    })
+  return { activations, block, merged }
 }
