@@ -14,13 +14,13 @@ import { TokenizerError } from "./TokenizerError.js"
 
 /**
  * @since 0.1.0
- * @category type ids
+ * @category symbols
  */
-export const TypeId: unique symbol = Symbol.for("tinkex/Tokenizer") as never // a unique symbol has no other declaration from Symbol.for
+export const TypeId: unique symbol = Symbol.for("tinkex/Tokenizer")
 
 /**
  * @since 0.1.0
- * @category type ids
+ * @category symbols
  */
 export type TypeId = typeof TypeId
 

@@ -7,16 +7,16 @@ import * as Data from "effect/Data"
 import * as Predicate from "effect/Predicate"
 
 /**
- * The mark of the errors of this package.
+ * The mark of the error, the same in every copy of the package.
  *
  * @since 0.1.0
- * @category type ids
+ * @category symbols
  */
-export const TypeId: unique symbol = Symbol.for("tinkex/TinkexError") as never // a unique symbol has no other declaration from Symbol.for
+export const TypeId: unique symbol = Symbol.for("tinkex/TokenizerError")
 
 /**
  * @since 0.1.0
- * @category type ids
+ * @category symbols
  */
 export type TypeId = typeof TypeId
 

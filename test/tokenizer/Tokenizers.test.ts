@@ -19,7 +19,7 @@ import { tokenizerConfigJson, tokenizerJson } from "../../src/tokenizer/internal
 import * as Tokenizer from "../../src/tokenizer/Tokenizer.js"
 import { TokenizerError } from "../../src/tokenizer/TokenizerError.js"
 import * as Tokenizers from "../../src/tokenizer/Tokenizers.js"
-import * as TokenizerSource from "../../src/tokenizer/TokenizerSource.js"
+import type * as TokenizerSource from "../../src/tokenizer/TokenizerSource.js"
 
 describe("resolveId", () => {
   const cases: ReadonlyArray<readonly [model: Tokenizers.Model, id: string]> = [

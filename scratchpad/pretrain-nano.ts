@@ -1,0 +1,192 @@
+/**
+ * Pre-trains `tinkex/nano` with the engine: every parameter, AdamW, warm-up and cosine decay.
+ *
+ *     npx tsx scratchpad/pretrain-nano.ts [--minutes 45] [--steps N] [--windows 8] [--peak 0.003] [--seed 1] [--dir FOLDER] [--write]
+ *
+ * Either a number of steps or a time: with a time, the pace of the first steps sets the number of steps, so the run ends
+ * about then. Steps, seed and windows together decide every bit of the result. With `--write` the weights are written to
+ * `src/engine/internal/nanoWeights.generated.ts` at each evaluation at which the held-out loss is the lowest so far, and at
+ * the end. In the folder (default `scratchpad/nano`): `log.jsonl`, a line each 20 steps and each evaluation, and `loss.svg`.
+ */
+import * as Either from "effect/Either"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { parseArgs } from "node:util"
+import type { Datum } from "../src/engine/Engine.js"
+import { makeKernels } from "../src/engine/internal/kernels.js"
+import { makeModel } from "../src/engine/internal/model.js"
+import { nano } from "../src/engine/internal/modelConfig.js"
+import { encodeNanoWeights } from "../src/engine/internal/nanoWeights.js"
+import { makeRun, type Run } from "../src/engine/internal/run.js"
+import { heldOutTasks, heldOutText, taskWindow, trainingText, type Window } from "./nano-data.js"
+import { seeded } from "./nano-tasks.js"
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "45" },
+    steps: { type: "string" },
+    windows: { type: "string", default: "8" },
+    peak: { type: "string", default: "0.003" },
+    seed: { type: "string", default: "1" },
+    dir: { type: "string", default: "scratchpad/nano" },
+    write: { type: "boolean", default: false }
+  }
+})
+const windows = Number(values.windows)
+const peak = Number(values.peak)
+const seed = Number(values.seed)
+
+const length = 256
+/** Of the windows of a batch, how many of ten are text; the others are generated. */
+const textOfTen = 7
+const warmUp = 100
+const settings = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, gradClipNorm: 1 }
+const lowest = 0.02
+
+const log = (line: Readonly<Record<string, number | string>>) => {
+  Fs.appendFileSync(Path.join(values.dir, "log.jsonl"), `${JSON.stringify(line)}\n`)
+  console.log(JSON.stringify(line))
+}
+
+/** A datum whose loss is the mean over `tokens` tokens when the batch has so many. */
+const datum = (window: Window, tokens: number): Datum => {
+  const n = window.length - 1
+  return {
+    tokens: window.slice(0, n),
+    lossInputs: {
+      target_tokens: { data: window.slice(1), shape: [n] },
+      weights: { data: new Float32Array(n).fill(1 / tokens), shape: [n] }
+    }
+  }
+}
+
+const pass = (run: Run, batch: ReadonlyArray<Window>, backward: boolean): number => {
+  const tokens = batch.reduce((sum, window) => sum + window.length - 1, 0)
+  return Either.getOrThrow(
+    run.pass({ data: batch.map((window) => datum(window, tokens)), lossFn: "cross_entropy", lossConfig: {}, backward })
+  ).loss
+}
+
+/** Loss per token over all windows. */
+const evaluate = (run: Run, all: ReadonlyArray<Window>): number => {
+  const tokens = all.reduce((sum, window) => sum + window.length - 1, 0)
+  return all.reduce((sum, window) => sum + pass(run, [window], false) * (window.length - 1), 0) / tokens
+}
+
+const write = (run: Run) => {
+  const { base64, crc32 } = encodeNanoWeights(Either.getOrThrow(run.effectiveWeights()))
+  Fs.writeFileSync(
+    "src/engine/internal/nanoWeights.generated.ts",
+    `// Written by scratchpad/pretrain-nano.ts; do not edit.\nexport const crc32: number = ${crc32}\n\nexport const base64: string =\n  "${base64}"\n`
+  )
+}
+
+/** The loss of the log as a picture. */
+const plot = () => {
+  const lines: ReadonlyArray<Record<string, number>> = Fs.readFileSync(Path.join(values.dir, "log.jsonl"), "utf8")
+    .trim().split("\n").map((line) => JSON.parse(line))
+  const last = Math.max(...lines.map((line) => line["step"] ?? 0))
+  const x = (step: number) => 50 + 630 * step / last
+  const y = (loss: number) => 20 + 320 * (1 - Math.min(Math.max(loss, 0), 6) / 6)
+  const curve = (key: string, colour: string) => {
+    const points = lines.flatMap((line) =>
+      line[key] === undefined ? [] : [`${x(line["step"]!).toFixed(1)},${y(line[key]).toFixed(1)}`]
+    )
+    return `<polyline fill="none" stroke="${colour}" points="${points.join(" ")}"/>`
+  }
+  const ticks = [0, 1, 2, 3, 4, 5, 6].map((loss) =>
+    `<path stroke="#ddd" d="M50 ${y(loss)}H680"/><text x="40" y="${y(loss) + 4}" text-anchor="end">${loss}</text>`
+  )
+  Fs.writeFileSync(
+    Path.join(values.dir, "loss.svg"),
+    `<svg xmlns="http://www.w3.org/2000/svg" width="700" height="380" font-family="sans-serif" font-size="12">
+<rect width="700" height="380" fill="#fff"/>
+${ticks.join("\n")}
+<text x="50" y="360">step 0</text><text x="680" y="360" text-anchor="end">step ${last}</text>
+<text x="200" y="360" fill="#888">training batch</text><text x="320" y="360" fill="#06c">held-out text</text><text x="440" y="360" fill="#c40">held-out tasks</text>
+${curve("loss", "#888")}
+${curve("text", "#06c")}
+${curve("tasks", "#c40")}
+</svg>
+`
+  )
+}
+
+Fs.mkdirSync(values.dir, { recursive: true })
+Fs.rmSync(Path.join(values.dir, "log.jsonl"), { force: true })
+
+const text = trainingText(length)
+const textOut = heldOutText(length)
+const tasksOut = heldOutTasks(32, length)
+// A part for the evaluations on the way; all of it at the end
+const textSample = textOut.filter((_, i) => i % 6 === 0)
+const random = seeded(seed)
+let order: ReadonlyArray<Window> = []
+let taken = 0
+let epochs = 0
+const nextText = (): Window => {
+  if (taken === order.length) {
+    order = random.shuffle(text)
+    taken = 0
+    epochs++
+  }
+  return order[taken++]!
+}
+let share = 0
+const nextBatch = (): ReadonlyArray<Window> =>
+  Array.from({ length: windows }, () => {
+    share = (share + textOfTen) % 10
+    return share < textOfTen ? nextText() : taskWindow(random, length)
+  })
+
+const model = Either.getOrThrow(makeModel(makeKernels(), nano, { seed: BigInt(seed) }))
+const run = Either.getOrThrow(makeRun(model, { baseModel: "tinkex/nano", lora: null }))
+
+const started = performance.now()
+const minutes = () => (performance.now() - started) / 60_000
+let steps = values.steps === undefined ? Infinity : Number(values.steps)
+const measured = 30
+let best = Infinity
+let mean = 0
+
+for (let step = 1; step <= steps; step++) {
+  const progress = steps === Infinity ? 0 : step / steps
+  const rate = peak * Math.min(step / warmUp, lowest + (1 - lowest) * (1 + Math.cos(Math.PI * progress)) / 2)
+  const loss = pass(run, nextBatch(), true)
+  const { gradNorm } = Either.getOrThrow(run.optimStep({ ...settings, learningRate: rate }))
+  mean += loss / 20
+  if (step === measured && steps === Infinity) {
+    // Evaluations take about a fortieth of the time
+    steps = Math.floor(Number(values.minutes) * 0.97 * step / minutes())
+    log({ windows, length, peak, seed, steps, trainingWindows: text.length, heldOutWindows: textOut.length })
+  }
+  if (step % 20 === 0) {
+    log({
+      step,
+      loss: Number(mean.toFixed(4)),
+      gradNorm: Number(gradNorm.toFixed(3)),
+      rate: Number(rate.toPrecision(4)),
+      epoch: Number((epochs - 1 + taken / text.length).toFixed(2)),
+      tokensPerSecond: Math.round(step * windows * length / (60 * minutes())),
+      minutes: Number(minutes().toFixed(2))
+    })
+    mean = 0
+  }
+  if (step % 250 === 0 && step < steps) {
+    const held = evaluate(run, textSample)
+    log({ step, text: Number(held.toFixed(4)), tasks: Number(evaluate(run, tasksOut).toFixed(4)) })
+    plot()
+    if (held < best) {
+      best = held
+      if (values.write) write(run)
+    }
+  }
+}
+log({
+  step: steps,
+  text: Number(evaluate(run, textOut).toFixed(4)),
+  tasks: Number(evaluate(run, tasksOut).toFixed(4)),
+  minutes: Number(minutes().toFixed(2))
+})
+plot()
+if (values.write) write(run)
