@@ -1,8 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
+import { makeKernels } from "../../src/engine/internal/kernels.js"
 import { philox, uniform } from "../../src/engine/internal/philox.js"
 import type { DrawOptions } from "../../src/engine/internal/sampling.js"
-import { makeDrawer } from "../../src/engine/internal/sampling.js"
+import { makeDrawer as drawerOf } from "../../src/engine/internal/sampling.js"
+
+const kernels = makeKernels()
+const makeDrawer = (vocabSize: number) => Either.getOrThrow(drawerOf(kernels, vocabSize))
 
 const options = (some: Partial<DrawOptions>): DrawOptions => ({
   temperature: 1,
@@ -99,7 +104,7 @@ describe("draw", () => {
     for (const u of [0, 0.5, 0.999999]) {
       for (const logprobs of ["scaled", "raw"] as const) {
         assert.strictEqual(drawer.draw(row, 0, options({ temperature: 0, topK: 2, topP: 0.3, logprobs }), u), 1)
-        assert.approximately(drawer.logprob, Math.log(softmax(row, 1)[1]!), 1e-12)
+        assert.approximately(drawer.logprob, Math.log(softmax(row, 1)[1]!), 1e-6)
       }
     }
   })
@@ -127,9 +132,9 @@ describe("draw", () => {
       assert.isAbove(reported.size, 3)
       const [first, base] = [...reported][0]!
       for (const [token, logprob] of reported) {
-        assert.approximately(logprob - base, (score(token) - score(first)) / temperature, 1e-9)
+        assert.approximately(logprob - base, (score(token) - score(first)) / temperature, 1e-6)
         // Not renormalised after top-k and top-p: the log-softmax of the scaled logits over the whole vocabulary.
-        assert.approximately(logprob, Math.log(softmax(row, temperature)[token]!), 1e-9)
+        assert.approximately(logprob, Math.log(softmax(row, temperature)[token]!), 1e-6)
       }
     }
   })
@@ -139,7 +144,7 @@ describe("draw", () => {
     const row = logits(5, 9)
     for (let n = 0; n < 50; n++) {
       const token = drawer.draw(row, 0, options({ temperature: 0.5, topK: 4, logprobs: "raw" }), uniform(2, 2, n, 0))
-      assert.approximately(drawer.logprob, Math.log(softmax(row, 1)[token]!), 1e-12)
+      assert.approximately(drawer.logprob, Math.log(softmax(row, 1)[token]!), 1e-6)
     }
   })
 

@@ -331,14 +331,27 @@ export function packWeight(n: i32, k: i32, b: usize, bRowStride: i32, bColumnStr
   packPanels(k, n, b, bRowStride, bColumnStride, to, usize(k) << 5)
 }
 
-/** `gemm` against a matrix packed by `packWeight`, for few rows; the same bits as `gemm`. A is row-major, `lda` floats a row. */
-export function gemmPacked(m: i32, n: i32, k: i32, a: usize, lda: i32, packed: usize, c: usize, ldc: i32): void {
+/**
+ * `gemm` against a matrix packed by `packWeight`, for few rows; the same bits as `gemm`. A is row-major, `lda` floats a
+ * row; added to C when `accumulate`.
+ */
+export function gemmPacked(
+  m: i32,
+  n: i32,
+  k: i32,
+  a: usize,
+  lda: i32,
+  packed: usize,
+  c: usize,
+  ldc: i32,
+  accumulate: bool
+): void {
   const stride = usize(ldc) << 2
   for (let k0 = 0; k0 < k; k0 += KC) {
     const kc = min(KC, k - k0)
     multiplyPanels(
       m, n, kc, a + (usize(k0) << 2), lda, 1,
-      packed + (usize(k0) << 5), usize(k) << 5, c, stride, 1, k0 > 0
+      packed + (usize(k0) << 5), usize(k) << 5, c, stride, 1, accumulate || k0 > 0
     )
   }
 }

@@ -5,4 +5,4 @@ export { rmsNorm, rmsNormBackward, headNormRotate, headNormRotateBackward } from
 export { attentionBackward, attentionForward, attentionScratch } from "./attention"
 export { gatherLogprobs, logitGradient, logSumExp } from "./softmax"
 export { adamw, add, embed, embedBackward, sumOfSquares, swiglu, swigluBackward, uniform } from "./elementwise"
-export { attend, linear, remember } from "./decode"
+export { attend, remember, temper } from "./decode"

@@ -36,7 +36,7 @@ export interface KernelFunctions {
   readonly packedLength: (n: number, k: number) => number
   /** Packs `B[k][n]` for `gemmPacked`. A weight `W[n][k]` is B with strides (1, k). */
   readonly packWeight: (n: number, k: number, b: number, bRowStride: number, bColumnStride: number, to: number) => void
-  /** `C[m][n] = A[m][k] B`, with the bits of `gemm`; made for a few rows at a time. */
+  /** `C[m][n] (+)= A[m][k] B`, with the bits of `gemm`; made for a few rows at a time. */
   readonly gemmPacked: (
     m: number,
     n: number,
@@ -45,7 +45,8 @@ export interface KernelFunctions {
     lda: number,
     packed: number,
     c: number,
-    ldc: number
+    ldc: number,
+    accumulate: number
   ) => void
   readonly rmsNorm: (
     rows: number,
@@ -191,17 +192,6 @@ export interface KernelFunctions {
     stream: number,
     bound: number
   ) => void
-  /** `Y[m][n] (+)= X[m][k] B` for B packed by `packWeight`, each sum over k in one run: the decoder's product. */
-  readonly linear: (
-    m: number,
-    n: number,
-    k: number,
-    x: number,
-    packed: number,
-    y: number,
-    ldy: number,
-    accumulate: number
-  ) => void
   /** Puts keys and values of rows into the pages of their sequences. */
   readonly remember: (
     rows: number,
@@ -227,6 +217,8 @@ export interface KernelFunctions {
     kvHeads: number,
     headDim: number
   ) => void
+  /** Writes `exp((logit - max) / temperature)` of a row and gives the logarithm of their sum. */
+  readonly temper: (n: number, logits: number, temperature: number, weights: number) => number
 }
 
 /** A kernel instance. Instances share nothing. */

@@ -1,6 +1,12 @@
 /**
  * From logits to a token: temperature, then top-k, then top-p, renormalise, draw (server-semantics 2.6).
+ *
+ * Exponentials and logarithms are the kernels', so a draw gives the same token on every machine, and a log-probability at
+ * temperature 1 has the bits that a training pass gives for the same logits.
  */
+import * as Either from "effect/Either"
+import type { EngineError } from "../Engine.js"
+import type { Kernels } from "./kernels.js"
 
 /**
  * Which log-probabilities are reported for sampled tokens: `scaled` are those of the logits divided by the temperature,
@@ -43,12 +49,17 @@ export interface Drawer {
 export const reportedTemperature = (temperature: number, logprobs: SampledLogprobs): number =>
   temperature === 0 || logprobs === "raw" ? 1 : temperature
 
-export const makeDrawer = (vocabSize: number): Drawer => {
-  const weights = new Float64Array(vocabSize)
+/** Reserves scratch for rows of `vocabSize` logits. */
+export const makeDrawer = (kernels: Kernels, vocabSize: number): Either.Either<Drawer, EngineError> =>
+  Either.map(kernels.allocate(2 * vocabSize), (address) => drawerAt(kernels, vocabSize, address))
+
+const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Drawer => {
+  const weightsAddress = rowAddress + vocabSize * 4
   const heap = new Int32Array(vocabSize)
   let size = 0
-  let row = new Float32Array(0)
+  let row: Float32Array = new Float32Array(0)
   let base = 0
+  let weights: Float32Array = row
 
   const maximum = (logits: Float32Array, offset: number): number => {
     let best = offset
@@ -56,11 +67,17 @@ export const makeDrawer = (vocabSize: number): Drawer => {
     return best - offset
   }
 
-  const logSum = (logits: Float32Array, offset: number, max: number, temperature: number): number => {
-    let sum = 0
-    for (let i = 0; i < vocabSize; i++) sum += Math.exp((logits[offset + i]! - max) / temperature)
-    return Math.log(sum)
+  /** Fills `weights`; gives the logarithm of their sum. */
+  const temper = (logits: Float32Array, offset: number, temperature: number): number => {
+    kernels.floats(rowAddress, vocabSize).set(logits.subarray(offset, offset + vocabSize))
+    weights = kernels.floats(weightsAddress, vocabSize)
+    // A temperature that underflows in single precision would turn 0 / 0 up.
+    return kernels.temper(vocabSize, rowAddress, Math.max(temperature, 1e-30), weightsAddress)
   }
+
+  /** The order of operations is that of the training pass. */
+  const logprobOf = (logit: number, max: number, temperature: number, logSum: number): number =>
+    temperature === 1 ? logit - (max + logSum) : (logit - max) / temperature - logSum
 
   // A binary heap of token ids: higher logit first, lower id first among equals.
   const before = (a: number, b: number): boolean => {
@@ -97,47 +114,41 @@ export const makeDrawer = (vocabSize: number): Drawer => {
     return top
   }
 
-  const pickAll = (total: number, uniform: number): number => {
-    const target = uniform * total
-    let sum = 0
+  const sum = (): number => {
+    let total = 0
+    for (let i = 0; i < vocabSize; i++) total += weights[i]!
+    return total
+  }
+
+  const pickAll = (uniform: number): number => {
+    const target = uniform * sum()
+    let walked = 0
     let last = 0
     for (let i = 0; i < vocabSize; i++) {
       const weight = weights[i]!
       if (weight === 0) continue
-      sum += weight
+      walked += weight
       last = i
-      if (target < sum) return i
+      if (target < walked) return i
     }
     return last
   }
 
-  const pickKept = (total: number, topK: number, topP: number, uniform: number): number => {
+  const pickKept = (topK: number, topP: number, uniform: number): number => {
     const most = topK < 0 ? vocabSize : Math.min(topK, vocabSize)
-    let mass = total
+    let mass = 0
+    if (most === vocabSize) mass = sum()
+    else for (let i = 0; i < most; i++) mass += weights[pop()]!
+    // The smallest set of the likeliest tokens that has the share topP of the mass that top-k left.
     let kept = 0
-    let sum = 0
-    if (most < vocabSize) {
-      mass = 0
-      while (kept < most) {
-        mass += weights[pop()]!
-        kept++
-      }
-      const threshold = topP >= 1 ? Infinity : topP * mass
-      let nucleus = 0
-      while (nucleus < kept && sum < threshold) {
-        sum += weights[heap[vocabSize - 1 - nucleus]!]!
-        nucleus++
-      }
-      kept = Math.max(nucleus, 1)
-    } else {
-      const threshold = topP * mass
-      while (kept < vocabSize && (kept === 0 || sum < threshold)) {
-        sum += weights[pop()]!
-        kept++
-      }
-    }
-    const target = uniform * sum
     let walked = 0
+    while (kept < most && (kept === 0 || topP >= 1 || walked < topP * mass)) {
+      const token = most === vocabSize ? pop() : heap[vocabSize - 1 - kept]!
+      walked += weights[token]!
+      kept++
+    }
+    const target = uniform * walked
+    walked = 0
     for (let i = 0; i < kept; i++) {
       const token = heap[vocabSize - 1 - i]!
       walked += weights[token]!
@@ -151,42 +162,32 @@ export const makeDrawer = (vocabSize: number): Drawer => {
     draw: (logits, offset, { logprobs, temperature, topK, topP }, uniform) => {
       const best = maximum(logits, offset)
       const max = logits[offset + best]!
-      if (!Number.isFinite(max)) return -1
-      if (temperature === 0) {
-        drawer.logprob = -logSum(logits, offset, max, 1)
-        return Number.isNaN(drawer.logprob) ? -1 : best
-      }
-      let total = 0
-      for (let i = 0; i < vocabSize; i++) {
-        const weight = Math.exp((logits[offset + i]! - max) / temperature)
-        weights[i] = weight
-        total += weight
-      }
-      if (!(total < Infinity)) return -1
-      let token: number
-      if ((topK < 0 || topK >= vocabSize) && topP >= 1) {
-        token = pickAll(total, uniform)
-      } else {
-        heapify(logits, offset)
-        token = pickKept(total, topK, topP, uniform)
-      }
       const reported = reportedTemperature(temperature, logprobs)
-      const norm = reported === temperature ? Math.log(total) : logSum(logits, offset, max, reported)
-      drawer.logprob = (logits[offset + token]! - max) / reported - norm
+      let logSum = temper(logits, offset, temperature === 0 ? 1 : temperature)
+      if (!Number.isFinite(max) || Number.isNaN(logSum)) return -1
+      let token = best
+      if (temperature > 0 && (topK < 0 || topK >= vocabSize) && topP >= 1) {
+        token = pickAll(uniform)
+      } else if (temperature > 0) {
+        heapify(logits, offset)
+        token = pickKept(topK, topP, uniform)
+      }
+      if (temperature > 0 && reported !== temperature) logSum = temper(logits, offset, reported)
+      drawer.logprob = logprobOf(logits[offset + token]!, max, reported, logSum)
       return token
     },
     score: (logits, offset, token) => {
       const max = logits[offset + maximum(logits, offset)]!
-      return logits[offset + token]! - max - logSum(logits, offset, max, 1)
+      return logprobOf(logits[offset + token]!, max, 1, temper(logits, offset, 1))
     },
     top: (logits, offset, temperature, k, tokens, logprobs, at) => {
       heapify(logits, offset)
       const max = logits[offset + heap[0]!]!
-      const norm = logSum(logits, offset, max, temperature)
+      const logSum = temper(logits, offset, temperature)
       for (let i = 0; i < k; i++) {
         const token = pop()
         tokens[at + i] = token
-        logprobs[at + i] = (logits[offset + token]! - max) / temperature - norm
+        logprobs[at + i] = logprobOf(logits[offset + token]!, max, temperature, logSum)
       }
     }
   }
