@@ -23,7 +23,7 @@ import { forward, logits } from "./forward.js"
 import { initialiseLora, loraLayout, loraProblem, mergeLora } from "./lora.js"
 import type { LossTerms } from "./losses.js"
 import type { Model } from "./model.js"
-import { type PreparedDatum, type PreparedPass, preparePass } from "./passInput.js"
+import { type PreparedDatum, preparePass } from "./passInput.js"
 import { fillTensors, namedTensors, tensorsProblem } from "./weights.js"
 
 /** A run. Every method that can fail checks all of its input first and then changes nothing. */
@@ -38,6 +38,14 @@ export interface Run {
   readonly pass: (request: PassRequest) => Either.Either<PassResult, EngineError>
   /** Runs a pass; with `backward` its gradients are then in `gradients()` and not yet in the accumulator. */
   readonly evaluate: (request: PassRequest) => Either.Either<PassResult, EngineError>
+  /**
+   * `evaluate` in slices, for a thread that has other work, and of a part of the data, when workers share it; all of it
+   * is checked. Nothing else may be done with the run before the end.
+   */
+  readonly begin: (
+    request: PassRequest,
+    part?: { readonly from: number; readonly to: number }
+  ) => Either.Either<Evaluation, EngineError>
   /** A copy of the gradients of the last `evaluate` with `backward`, `size` numbers. */
   readonly gradients: () => Float32Array
   /** Adds gradients to the accumulator: their sum, taken in the order given. */
@@ -61,6 +69,14 @@ export interface Run {
 
 /** Gradients whose squared norm reaches this count as overflowed; below it single precision can still add them up. */
 const largestSquare = 1e60
+
+/** A pass under way. */
+export interface Evaluation {
+  /** Does one micro-batch; answers whether there are more. */
+  readonly step: () => Either.Either<boolean, EngineError>
+  /** The result, once no step is left. */
+  readonly finish: () => Either.Either<PassResult, EngineError>
+}
 
 /** Tokens of a micro-batch: a pass of any size needs the activations of so many tokens, or of its longest datum. */
 const microBatchTokens = 1024
@@ -104,76 +120,89 @@ export const makeRun = (
           return merged.address
         })
 
-    const evaluatePrepared = (
-      { data, loss }: PreparedPass,
-      withGradients: boolean
-    ): Either.Either<PassResult, EngineError> =>
+    const begin: Run["begin"] = (request, part) =>
       Either.gen(function*() {
-        const weights = yield* effective()
+        const prepared = yield* preparePass(model.config, request)
+        const { loss } = prepared
+        const data = part === undefined ? prepared.data : prepared.data.slice(part.from, part.to)
         const outputs: Array<PassResult["outputs"][number]> = []
         let sum = 0
-        if (withGradients) flat(pending).fill(0)
-        for (let first = 0; first < data.length;) {
-          let end = first
-          let rows = 0
-          do rows += data[end++]!.tokens.length
-          while (end < data.length && rows + data[end]!.tokens.length <= microBatchTokens)
-          const batch = pack(data.slice(first, end), rows)
-          const entries = batch.targets.length
-          const a = yield* forward(model, weights, batch, withGradients)
-          const entryBlock = yield* model.workspace.block("entries", rows + 1 + 3 * entries)
-          const bounds = entryBlock
-          const targets = bounds + (rows + 1) * 4
-          const logprobs = targets + entries * 4
-          const slopes = logprobs + entries * 4
-          const set = withGradients
-            ? yield* trained(
-              model,
-              adapters === undefined ? undefined : { layout: adapters, adapters: parameters },
-              pending,
-              rows
+        let first = 0
+        if (request.backward) flat(pending).fill(0)
+
+        const step = (): Either.Either<boolean, EngineError> =>
+          Either.gen(function*() {
+            if (first === data.length) return false
+            let end = first
+            let rows = 0
+            do rows += data[end++]!.tokens.length
+            while (end < data.length && rows + data[end]!.tokens.length <= microBatchTokens)
+            const batch = pack(data.slice(first, end), rows)
+            const entries = batch.targets.length
+            const weights = yield* effective()
+            const a = yield* forward(model, weights, batch, request.backward)
+            const entryBlock = yield* model.workspace.block("entries", rows + 1 + 3 * entries)
+            const bounds = entryBlock
+            const targets = bounds + (rows + 1) * 4
+            const logprobs = targets + entries * 4
+            const slopes = logprobs + entries * 4
+            const set = request.backward
+              ? yield* trained(
+                model,
+                adapters === undefined ? undefined : { layout: adapters, adapters: parameters },
+                pending,
+                rows
+              )
+              : undefined
+            kernels.ints(bounds, rows + 1).set(batch.bounds)
+            kernels.ints(targets, entries).set(batch.targets)
+            const logprobView = kernels.floats(logprobs, entries)
+            const slopeView = kernels.floats(slopes, entries)
+            for (let row = 0; row < rows; row += a.headRows) {
+              const count = Math.min(a.headRows, rows - row)
+              const at = bounds + row * 4
+              logits(model, weights, a, row, count)
+              kernels.gatherLogprobs(count, model.config.vocabSize, a.logits, a.logitsLse, at, targets, logprobs)
+              sum = loss(batch.terms, logprobView, slopeView, batch.bounds[row]!, batch.bounds[row + count]!, sum)
+              if (set === undefined) continue
+              kernels.logitGradient(count, model.config.vocabSize, a.logits, a.logitsLse, at, targets, slopes)
+              headBackward(model, weights, set, a, row, count)
+            }
+            if (set !== undefined) backward(model, weights, set, a, rows, batch.starts.length - 1)
+            let entry = 0
+            for (let i = first; i < end; i++) {
+              const { shape, targets } = data[i]!
+              outputs.push({ logprobs: logprobView.slice(entry, entry + targets.length), shape })
+              entry += targets.length
+            }
+            first = end
+            return first < data.length
+          })
+
+        const finish = (): Either.Either<PassResult, EngineError> =>
+          Number.isFinite(sum) && (!request.backward || kernels.sumOfSquares(size, pending) < largestSquare)
+            ? Either.right({ outputs, loss: sum })
+            : refuse(
+              "the loss or its gradient is not finite: a ratio of probabilities overflowed (check logprobs), " +
+                "or training has diverged (lower the learning rate, load a checkpoint); nothing was added"
             )
-            : undefined
-          kernels.ints(bounds, rows + 1).set(batch.bounds)
-          kernels.ints(targets, entries).set(batch.targets)
-          const logprobView = kernels.floats(logprobs, entries)
-          const slopeView = kernels.floats(slopes, entries)
-          for (let row = 0; row < rows; row += a.headRows) {
-            const count = Math.min(a.headRows, rows - row)
-            const at = bounds + row * 4
-            logits(model, weights, a, row, count)
-            kernels.gatherLogprobs(count, model.config.vocabSize, a.logits, a.logitsLse, at, targets, logprobs)
-            sum = loss(batch.terms, logprobView, slopeView, batch.bounds[row]!, batch.bounds[row + count]!, sum)
-            if (set === undefined) continue
-            kernels.logitGradient(count, model.config.vocabSize, a.logits, a.logitsLse, at, targets, slopes)
-            headBackward(model, weights, set, a, row, count)
-          }
-          if (set !== undefined) backward(model, weights, set, a, rows, batch.starts.length - 1)
-          let entry = 0
-          for (let i = first; i < end; i++) {
-            const { shape, targets } = data[i]!
-            outputs.push({ logprobs: logprobView.slice(entry, entry + targets.length), shape })
-            entry += targets.length
-          }
-          first = end
-        }
-        if (!Number.isFinite(sum) || (withGradients && !(kernels.sumOfSquares(size, pending) < largestSquare))) {
-          return yield* refuse(
-            "the loss or its gradient is not finite: a ratio of probabilities overflowed (check logprobs), " +
-              "or training has diverged (lower the learning rate, load a checkpoint); nothing was added"
-          )
-        }
-        return { outputs, loss: sum }
+
+        return { step, finish }
       })
 
     const evaluate: Run["evaluate"] = (request) =>
-      Either.flatMap(preparePass(model.config, request), (prepared) => evaluatePrepared(prepared, request.backward))
+      Either.gen(function*() {
+        const { finish, step } = yield* begin(request)
+        while (yield* step());
+        return yield* finish()
+      })
 
     const run: Run = {
       model,
       lora,
       size,
       validate: (request) => Either.map(preparePass(model.config, request), () => undefined),
+      begin,
       evaluate,
       pass: (request) =>
         Either.map(evaluate(request), (result) => {
