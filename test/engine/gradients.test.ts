@@ -4,15 +4,11 @@ import type { Datum, LoraConfig, PassRequest } from "../../src/engine/Engine.js"
 import { loraLayout } from "../../src/engine/internal/lora.js"
 import { makeRun, type Run } from "../../src/engine/internal/run.js"
 import { weightLayout } from "../../src/engine/internal/weights.js"
-import { tiny, tinyModel, tokensOf } from "./models.js"
+import { tiny, tinyModel, tokensOf, wave } from "./models.js"
 import { logProbabilities, weightsFromFlat } from "./reference.js"
 
 const floats = (values: ArrayLike<number>) => ({ data: Float32Array.from(values), shape: [values.length] })
 const ints = (values: Int32Array) => ({ data: values, shape: [values.length] })
-
-/** A wave of numbers without structure. */
-const wave = (length: number, seed: number, amplitude: number, offset = 0): Float32Array =>
-  Float32Array.from({ length }, (_, i) => offset + amplitude * Math.sin(i * 1.7 + seed * 3.1))
 
 const lengths = [7, 12]
 

@@ -33,3 +33,7 @@ export const tinyModel = (seed = 1n, config: ModelConfig = tiny): Model => {
 /** A deterministic sequence of tokens. */
 export const tokensOf = (length: number, seed: number, vocabSize = tiny.vocabSize): Int32Array =>
   Int32Array.from({ length }, (_, i) => (Math.imul(i * 2 + seed * 7919 + 1, 2654435761) >>> 8) % vocabSize)
+
+/** A wave of numbers without structure. */
+export const wave = (length: number, seed: number, amplitude: number, offset = 0): Float32Array =>
+  Float32Array.from({ length }, (_, i) => offset + amplitude * Math.sin(i * 1.7 + seed * 3.1))
