@@ -1,7 +1,7 @@
 /**
  * Pre-trains `tinkex/nano` with the engine: every parameter, AdamW, warm-up and cosine decay.
  *
- *     npx tsx scratchpad/pretrain-nano.ts [--minutes 45] [--steps N] [--windows 8] [--peak 0.003] [--seed 1] [--dir FOLDER] [--write]
+ *     npx tsx scratchpad/pretrain-nano.ts [--minutes 45] [--steps N] [--windows 8] [--peak 0.003] [--seed 1] [--text 7] [--dir FOLDER] [--write]
  *
  * Either a number of steps or a time: with a time, the pace of the first steps sets the number of steps, so the run ends
  * about then. Steps, seed and windows together decide every bit of the result. With `--write` the weights are written to
@@ -28,6 +28,7 @@ const { values } = parseArgs({
     windows: { type: "string", default: "8" },
     peak: { type: "string", default: "0.003" },
     seed: { type: "string", default: "1" },
+    text: { type: "string", default: "7" },
     dir: { type: "string", default: "scratchpad/nano" },
     write: { type: "boolean", default: false }
   }
@@ -38,7 +39,7 @@ const seed = Number(values.seed)
 
 const length = 256
 /** Of the windows of a batch, how many of ten are text; the others are generated. */
-const textOfTen = 7
+const textOfTen = Number(values.text)
 const warmUp = 100
 const settings = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, gradClipNorm: 1 }
 const lowest = 0.02
