@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { type InvalidInput, TypeId } from "./protocol/InvalidInput.js"
 import type {
@@ -83,3 +85,11 @@ export type TinkexError =
  * @category guards
  */
 export const isTinkexError = (u: unknown): u is TinkexError => Predicate.hasProperty(u, TypeId)
+
+/**
+ * The expected error of a cause, if it has one: not that of an interruption or a defect.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const failureOf = <E>(cause: Cause.Cause<E>): E | undefined => Option.getOrUndefined(Cause.failureOption(cause))

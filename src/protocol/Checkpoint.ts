@@ -158,8 +158,8 @@ export interface ArchiveUrl extends Schema.Schema.Type<typeof ArchiveUrl> {}
 export const ListQuery = Schema.Struct({
   limit: Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.nonNegative())),
   offset: Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.nonNegative())),
-  accessScope: optional(openLiteral("owned", "accessible"), "access_scope"),
-  projectId: optional(Schema.String, "project_id")
+  accessScope: Schema.optional(openLiteral("owned", "accessible")).pipe(Schema.fromKey("access_scope")),
+  projectId: Schema.optional(Schema.String).pipe(Schema.fromKey("project_id"))
 })
 
 /**

@@ -49,9 +49,9 @@ export const SamplingParams = Schema.Struct({
   maxTokens: optional(Schema.Int, "max_tokens"),
   seed: optional(WideInt, "seed"),
   stop: optional(Stop, "stop"),
-  temperature: defaulted(Schema.Number, "temperature", () => 1),
+  temperature: defaulted(Schema.JsonNumber, "temperature", () => 1),
   topK: defaulted(Schema.Int, "top_k", () => -1),
-  topP: defaulted(Schema.Number, "top_p", () => 1)
+  topP: defaulted(Schema.JsonNumber, "top_p", () => 1)
 })
 
 /**

@@ -86,12 +86,12 @@ export type Metrics = Readonly<Record<string, number>>
  * @category schemas
  */
 export const AdamParams = Schema.Struct({
-  learningRate: defaulted(Schema.Number, "learning_rate", () => 0.0001),
-  beta1: defaulted(Schema.Number, "beta1", () => 0.9),
-  beta2: defaulted(Schema.Number, "beta2", () => 0.95),
-  eps: defaulted(Schema.Number, "eps", () => 1e-12),
-  weightDecay: defaulted(Schema.Number, "weight_decay", () => 0),
-  gradClipNorm: defaulted(Schema.Number, "grad_clip_norm", () => 0)
+  learningRate: defaulted(Schema.JsonNumber, "learning_rate", () => 0.0001),
+  beta1: defaulted(Schema.JsonNumber, "beta1", () => 0.9),
+  beta2: defaulted(Schema.JsonNumber, "beta2", () => 0.95),
+  eps: defaulted(Schema.JsonNumber, "eps", () => 1e-12),
+  weightDecay: defaulted(Schema.JsonNumber, "weight_decay", () => 0),
+  gradClipNorm: defaulted(Schema.JsonNumber, "grad_clip_norm", () => 0)
 })
 
 /**
@@ -180,7 +180,7 @@ export interface OptimStepRequest extends Schema.Schema.Type<typeof OptimStepReq
  * @category schemas
  */
 export const OptimStepResponse = Schema.Struct({
-  metrics: defaulted(Schema.Record({ key: Schema.String, value: Schema.Number }), "metrics", () => ({}))
+  metrics: defaulted(Schema.Record({ key: Schema.String, value: Schema.JsonNumber }), "metrics", () => ({}))
 })
 
 /**
