@@ -42,7 +42,9 @@ const { fileExists, getSourceFile, readFile } = host
 host.fileExists = (path) => virtual.has(path) || fileExists(path)
 host.readFile = (path) => virtual.get(path)?.code ?? readFile(path)
 host.getSourceFile = (path, ...rest) =>
-  virtual.has(path) ? ts.createSourceFile(path, virtual.get(path).code, ts.ScriptTarget.ES2022, true) : getSourceFile(path, ...rest)
+  virtual.has(path)
+    ? ts.createSourceFile(path, virtual.get(path).code, ts.ScriptTarget.ES2022, true)
+    : getSourceFile(path, ...rest)
 
 const program = ts.createProgram([...virtual.keys()], options, host)
 const problems = []

@@ -37,7 +37,9 @@ for (const path of sources()) {
   for (const specifier of imports(path)) {
     count++
     if (barrels.has(specifier)) problems.push(`${here}: imports the barrel "${specifier}"`)
-    if (platformNeutral.includes(room) && (specifier.startsWith("node:") || specifier.startsWith("@effect/platform-node"))) {
+    if (
+      platformNeutral.includes(room) && (specifier.startsWith("node:") || specifier.startsWith("@effect/platform-node"))
+    ) {
       problems.push(`${here}: ${room} must run in a browser, but imports "${specifier}"`)
     }
     if (!specifier.startsWith(".")) continue

@@ -7,7 +7,12 @@ import { root, sources } from "./rooms.mjs"
 
 /** Runs a command in the project's folder and ends this process with its exit code if it fails. */
 export const run = (command, args, options = {}) => {
-  const done = spawnSync(command, args, { cwd: root, stdio: "inherit", shell: process.platform === "win32", ...options })
+  const done = spawnSync(command, args, {
+    cwd: root,
+    stdio: "inherit",
+    shell: process.platform === "win32",
+    ...options
+  })
   if (done.status !== 0) process.exit(done.status ?? 1)
 }
 
