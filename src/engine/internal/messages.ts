@@ -2,6 +2,7 @@
  * What travels between the service and the thread that computes: operations, their results, and copies of them whose
  * arrays can be handed over.
  */
+import * as Either from "effect/Either"
 import type {
   AdamParams,
   EngineError,
@@ -68,6 +69,21 @@ export type Operation = { readonly [K in OperationName]: { readonly name: K; rea
 export type Outcome =
   | { readonly ok: true; readonly value: Operations[OperationName]["output"] }
   | { readonly ok: false; readonly reason: EngineError["reason"]; readonly detail: string }
+
+/** A result as it travels. */
+export const toOutcome = (result: Either.Either<Operations[OperationName]["output"], EngineError>): Outcome =>
+  Either.match(result, {
+    onLeft: ({ detail, reason }): Outcome => ({ ok: false, reason, detail }),
+    onRight: (value): Outcome => ({ ok: true, value })
+  })
+
+/** What a worker tells the others of its part of a pass: its gradients, or why it has none. */
+export interface PeerMessage {
+  /** Of the operation, the same in all workers. */
+  readonly id: number
+  readonly gradients: Float32Array | undefined
+  readonly failure: { readonly reason: EngineError["reason"]; readonly detail: string } | undefined
+}
 
 /** To a worker. */
 export type Request =
