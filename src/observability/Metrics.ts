@@ -23,7 +23,8 @@ import * as Telemetry from "./Telemetry.js"
 
 /**
  * Metrics by dotted name. Writing never fails and never waits: an update that makes no sense (not a finite number, a counter
- * made smaller, a name that is of another kind) is left out, counted in `tinkex.metrics.rejected` and, once a name, logged.
+ * made smaller, a name that is of another kind) is left out, counted in `tinkex.metrics.rejected` and, once for a name and reason,
+ * logged.
  *
  * Names, kinds and units of the built-in metrics are in `MetricNames`; a name that is not there takes the kind of its first
  * use. Labels must be few-valued: past `maxSeries` label sets of a name, further ones share the series `overflow="true"`.
@@ -84,14 +85,6 @@ export interface Options {
   readonly effectMetrics?: boolean | undefined
 }
 
-const positive = (field: string, duration: Duration.DurationInput): number => {
-  try {
-    return checkedDuration(duration)
-  } catch (cause) {
-    throw cause instanceof InvalidInput ? cause.within(field) : cause
-  }
-}
-
 /**
  * The service, and the listener that turns events of the telemetry in force into the built-in metrics. Lives until the scope
  * closes. Options out of range die with `InvalidInput`.
@@ -113,11 +106,11 @@ export const make = (options: Options = {}): Effect.Effect<Context.Tag.Service<M
       return {
         relativeAccuracy,
         maxBins,
-        histogramWindow: positive("histogramWindow", options.histogramWindow ?? "10 minutes"),
-        summaryWindow: positive("summaryWindow", options.summaryWindow ?? "5 minutes"),
+        histogramWindow: checkedDuration(options.histogramWindow ?? "10 minutes", "histogramWindow"),
+        summaryWindow: checkedDuration(options.summaryWindow ?? "5 minutes", "summaryWindow"),
         maxSeries,
         mirror: options.effectMetrics === true ? mirror : undefined,
-        interval: snapshotInterval === "off" ? undefined : positive("snapshotInterval", snapshotInterval)
+        interval: snapshotInterval === "off" ? undefined : checkedDuration(snapshotInterval, "snapshotInterval")
       }
     })
     const clock = yield* Effect.clock
@@ -127,8 +120,10 @@ export const make = (options: Options = {}): Effect.Effect<Context.Tag.Service<M
 
     const complained = new Set<string>()
     const settle = (refusal: Refusal | undefined): Effect.Effect<void> => {
-      if (refusal === undefined || complained.size >= maxSeries || complained.has(refusal.name)) return Effect.void
-      complained.add(refusal.name)
+      if (refusal === undefined || complained.size >= maxSeries) return Effect.void
+      const about = `${refusal.name} ${refusal.reason}`
+      if (complained.has(about)) return Effect.void
+      complained.add(about)
       return Effect.logWarning(refusal.message)
     }
 

@@ -47,16 +47,19 @@ export const lossCurve = (
     readonly color?: boolean | undefined
   } = {}
 ): string => {
-  const range = extent(values)
+  const wanted = Math.floor(options.width ?? 72)
+  // The scale is that of what is drawn: averages, where there are more values than dots.
+  const range = extent(squeeze(values, Math.max(4, wanted - 8) * 2))
   if (range === undefined) return "(no values)"
   const [low, high] = range[0] === range[1] ? [range[0] - 0.5, range[1] + 0.5] : range
   const height = Math.max(2, Math.floor(options.height ?? 14) - 2)
-  const rowOf = (value: number): number => Math.round((high - value) / (high - low) * (height * 4 - 1))
+  const rowOf = (value: number): number =>
+    Math.round((high - Math.min(Math.max(value, low), high)) / (high - low) * (height * 4 - 1))
   const labels = new Map(
     ticks(low, high, Math.max(2, Math.floor(height / 3))).map((tick) => [rowOf(tick) >> 2, short(tick)])
   )
   const margin = Math.max(...Array.from(labels.values(), (label) => label.length))
-  const width = Math.max(4, Math.floor(options.width ?? 72) - margin - 2)
+  const width = Math.max(4, wanted - margin - 2)
   const points = squeeze(values, width * 2)
   const columnOf = (index: number): number =>
     points.length === 1 ? 0 : Math.round(index * (width * 2 - 1) / (points.length - 1))

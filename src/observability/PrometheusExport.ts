@@ -57,11 +57,12 @@ const labelled = (labels: Labels, more?: string): string => {
 export const toText = (metrics: MetricsSnapshot): string => {
   const taken = new Set<string>()
   const lines: Array<string> = []
-  /** Writes the head of a family and answers its name, which no other family has. */
+  /** Writes the head of a family and answers its name; no sample of another family is called as one of it. */
   const family = (wanted: string, type: "counter" | "gauge" | "summary", help: string): string => {
+    const samples = (name: string) => type === "summary" ? [name, `${name}_sum`, `${name}_count`] : [name]
     let name = wanted
-    for (let i = 2; taken.has(name); i++) name = `${wanted}_${i}`
-    taken.add(name)
+    for (let i = 2; samples(name).some((sample) => taken.has(sample)); i++) name = `${wanted}_${i}`
+    for (const sample of samples(name)) taken.add(sample)
     lines.push(`# HELP ${name} ${escapeHelp(help)}`, `# TYPE ${name} ${type}`)
     return name
   }

@@ -66,10 +66,10 @@ export const make = <A>(options: {
   }
 }
 
-export const checkedDuration = (duration: Duration.DurationInput): number => {
+export const checkedDuration = (duration: Duration.DurationInput, field = "duration"): number => {
   const millis = Duration.toMillis(duration)
   if (millis > 0 && Number.isFinite(millis)) return millis
-  throw new InvalidInput({ field: "duration", expected: "a finite time above zero", actual: `${millis} ms` })
+  throw new InvalidInput({ field, expected: "a finite time above zero", actual: `${millis} ms` })
 }
 
 export const checkedCount = (slices: number): number => {
