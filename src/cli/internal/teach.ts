@@ -37,7 +37,7 @@ export interface Report {
 }
 
 const ask = (
-  sampler: SamplingClient.Service,
+  sampler: SamplingClient.Client,
   { decode, encode }: Tokenizer,
   questions: ReadonlyArray<string>
 ) =>
