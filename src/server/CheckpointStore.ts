@@ -1,0 +1,468 @@
+/**
+ * Checkpoints on disk: written completely or not at all, found again after a restart.
+ *
+ * A checkpoint is a directory `checkpoints/<run>/<kind>/<name>/<generation>`. It is written under `tmp`, file by file and
+ * each flushed, `checkpoint_complete` last, and then moved into place by one rename. Overwriting writes the next
+ * generation and removes the one before when that is in place, so that there is a complete one at every moment; the
+ * highest complete generation counts.
+ *
+ * @since 0.1.0
+ */
+import type * as PlatformError from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { RunState } from "../engine/Engine.js"
+import * as TinkerPath from "../protocol/TinkerPath.js"
+import { readState, stateFiles } from "./internal/checkpointFiles.js"
+import * as Disk from "./internal/disk.js"
+import { sha256 } from "./internal/hash.js"
+import { ServerConfig } from "./ServerConfig.js"
+
+/**
+ * Why a checkpoint could not be written, read or changed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CheckpointError extends Data.TaggedError("CheckpointError")<{
+  readonly reason: "NotFound" | "AlreadyExists" | "BadName" | "Damaged" | "Storage"
+  readonly detail: string
+  readonly cause?: unknown
+}> {
+  override get message() {
+    return this.detail
+  }
+}
+
+/**
+ * What is known of a checkpoint without reading its tensors.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Entry {
+  readonly path: TinkerPath.TinkerPath
+  readonly baseModel: string
+  readonly lora: RunState["lora"]
+  readonly hasOptimizer: boolean
+  readonly createdAt: number
+  readonly sizeBytes: number
+  readonly files: ReadonlyArray<{ readonly name: string; readonly size: number; readonly sha256: string }>
+  readonly userMetadata: Readonly<Record<string, string>> | undefined
+  readonly public: boolean
+  /** Milliseconds since the epoch; absent: never. */
+  readonly expiresAt: number | undefined
+}
+
+/**
+ * A training run as it is remembered across restarts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RunRecord = Schema.Struct({
+  modelId: Schema.String,
+  sessionId: Schema.String,
+  baseModel: Schema.String,
+  loraRank: Schema.NullOr(Schema.Int),
+  createdAt: Schema.Number,
+  userMetadata: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String })),
+  projectId: Schema.optional(Schema.String)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunRecord extends Schema.Schema.Type<typeof RunRecord> {}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class CheckpointStore extends Context.Tag("tinkex/server/CheckpointStore")<CheckpointStore, {
+  /** Writes a checkpoint and answers when it is safe on disk. */
+  readonly save: (path: TinkerPath.TinkerPath, state: RunState, options: {
+    readonly overwrite?: boolean | undefined
+    readonly ttlSeconds?: number | undefined
+    readonly userMetadata?: Readonly<Record<string, string>> | undefined
+  }) => Effect.Effect<Entry, CheckpointError>
+  /** Reads a checkpoint back and checks it against its checksums. */
+  readonly load: (
+    path: TinkerPath.TinkerPath,
+    options: { readonly optimizer: boolean }
+  ) => Effect.Effect<RunState, CheckpointError>
+  readonly get: (path: TinkerPath.TinkerPath) => Effect.Effect<Entry, CheckpointError>
+  /** Whether a name is taken at the time `now`. Answers at once, without looking at the disk. */
+  readonly unsafeHas: (path: TinkerPath.TinkerPath, now: number) => boolean
+  /** All checkpoints that have not expired, newest first. */
+  readonly list: Effect.Effect<ReadonlyArray<Entry>>
+  readonly remove: (path: TinkerPath.TinkerPath) => Effect.Effect<void, CheckpointError>
+  /** Publishes, takes back, or changes when it expires. */
+  readonly update: (
+    path: TinkerPath.TinkerPath,
+    change: { readonly public?: boolean; readonly expiresAt?: number | undefined }
+  ) => Effect.Effect<Entry, CheckpointError>
+  /** One file of a checkpoint. */
+  readonly file: (path: TinkerPath.TinkerPath, name: string) => Effect.Effect<Uint8Array, CheckpointError>
+  /** Removes what has expired. */
+  readonly sweep: Effect.Effect<void>
+  readonly saveRun: (record: RunRecord) => Effect.Effect<void, CheckpointError>
+  /** Runs of this and earlier lives of the server, in no order. */
+  readonly runs: Effect.Effect<ReadonlyArray<RunRecord>>
+  /** Keeps weights for as long as the server lives, for samplers that have to make room. */
+  readonly spool: (key: string, state: RunState) => Effect.Effect<void, CheckpointError>
+  readonly unspool: (key: string) => Effect.Effect<RunState, CheckpointError>
+  readonly forget: (key: string) => Effect.Effect<void>
+}>() {}
+
+const Metadata = Schema.Struct({
+  version: Schema.Literal(1),
+  trainingRunId: Schema.String,
+  kind: Schema.Literal("weights", "sampler_weights", "external_weights"),
+  name: Schema.String,
+  baseModel: Schema.String,
+  lora: Schema.NullOr(Schema.Struct({
+    rank: Schema.Int,
+    seed: Schema.Number,
+    trainAttn: Schema.Boolean,
+    trainMlp: Schema.Boolean,
+    trainUnembed: Schema.Boolean
+  })),
+  hasOptimizer: Schema.Boolean,
+  createdAt: Schema.Number,
+  userMetadata: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String })),
+  files: Schema.Array(Schema.Struct({ name: Schema.String, size: Schema.Int, sha256: Schema.String }))
+})
+
+/** What may change after the checkpoint was written; its file is replaced by a rename. */
+const Settings = Schema.Struct({ public: Schema.Boolean, expiresAt: Schema.NullOr(Schema.Number) })
+
+const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
+const decodeSettings = Schema.decodeUnknownOption(Schema.parseJson(Settings))
+const decodeRun = Schema.decodeUnknownOption(Schema.parseJson(RunRecord))
+
+const marker = "checkpoint_complete"
+const metadataFile = "metadata.json"
+const settingsFile = "settings.json"
+const namePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$/
+
+/**
+ * Whether a checkpoint can be called so: letters, digits, `_`, `-` and `.`, at most 255, not beginning with `-` or `.`.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isName = (name: string): boolean => namePattern.test(name)
+
+/** Ids as names of directories: readable, and free of separators. */
+const directoryOf = (id: string): string => encodeURIComponent(id).replaceAll(".", "%2E").replaceAll("*", "%2A")
+
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
+
+interface Stored {
+  readonly entry: Entry
+  readonly generation: number
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.gen(function*(): Effect.fn.Return<
+  Context.Tag.Service<CheckpointStore>,
+  CheckpointError,
+  ServerConfig | FileSystem.FileSystem | Path.Path | Scope.Scope
+> {
+  const config = yield* ServerConfig
+  const path = yield* Path.Path
+  const storage = <A, R>(doing: string, effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>
+    Effect.mapError(effect, (cause) =>
+      new CheckpointError({
+        reason: "Storage",
+        detail: `${doing}: ${cause._tag === "SystemError" ? cause.reason : "the storage failed"}`,
+        cause
+      }))
+
+  const root = config.dataDir ?? (yield* storage(
+    "making a temporary directory",
+    Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "tinkex-" }))
+  ))
+  const at = (...parts: ReadonlyArray<string>) => path.join(root, ...parts)
+  const drafts = at("tmp")
+  const disk = yield* Disk.make(drafts)
+  const stored = new Map<string, Stored>()
+  const records = new Map<string, RunRecord>()
+
+  const directory = (self: TinkerPath.TinkerPath, generation?: number) =>
+    at(
+      "checkpoints",
+      directoryOf(self.trainingRunId),
+      self.kind,
+      directoryOf(self.name),
+      ...(generation === undefined ? [] : [String(generation)])
+    )
+
+  const readText = (file: string) => Effect.option(Effect.map(disk.read(file), textOf))
+
+  const readEntry = Effect.fnUntraced(function*(folder: string) {
+    if (Option.isNone(yield* readText(path.join(folder, marker)))) return Option.none<Entry>()
+    const metadata = Option.flatMap(yield* readText(path.join(folder, metadataFile)), decodeMetadata)
+    const settings = Option.flatMap(yield* readText(path.join(folder, settingsFile)), decodeSettings)
+    return Option.map(metadata, (found): Entry => ({
+      path: { trainingRunId: found.trainingRunId, kind: found.kind, name: found.name },
+      baseModel: found.baseModel,
+      lora: found.lora,
+      hasOptimizer: found.hasOptimizer,
+      createdAt: found.createdAt,
+      sizeBytes: found.files.reduce((n, file) => n + file.size, 0),
+      files: found.files,
+      userMetadata: found.userMetadata,
+      public: Option.match(settings, { onNone: () => false, onSome: (_) => _.public }),
+      expiresAt: Option.match(settings, { onNone: () => undefined, onSome: (_) => _.expiresAt ?? undefined })
+    }))
+  })
+
+  /** Finds everything complete, and clears away what is not. */
+  const recover = Effect.gen(function*() {
+    yield* disk.remove(drafts)
+    yield* disk.remove(at("spool"))
+    yield* disk.ensureDirectory(drafts)
+    for (const run of yield* disk.children(at("checkpoints"))) {
+      for (const kind of yield* disk.children(run)) {
+        for (const name of yield* disk.children(kind)) {
+          let best: Stored | undefined
+          for (const folder of yield* disk.children(name)) {
+            const generation = Number(path.basename(folder))
+            const entry = yield* readEntry(folder)
+            if (Option.isNone(entry) || !Number.isSafeInteger(generation)) {
+              yield* Effect.ignore(disk.remove(folder))
+              continue
+            }
+            const [keep, loser] = best === undefined || best.generation < generation
+              ? [{ entry: entry.value, generation }, best]
+              : [best, { entry: entry.value, generation }]
+            best = keep
+            if (loser !== undefined) {
+              yield* Effect.ignore(disk.remove(path.join(name, String(loser.generation))))
+            }
+          }
+          if (best !== undefined) stored.set(TinkerPath.format(best.entry.path), best)
+        }
+      }
+    }
+    for (const file of yield* disk.children(at("runs"))) {
+      const record = Option.flatMap(yield* readText(file), decodeRun)
+      if (Option.isSome(record)) records.set(record.value.modelId, record.value)
+    }
+  })
+
+  yield* storage(`opening ${root}`, disk.ensureDirectory(root))
+  yield* storage(`reading ${root}`, recover)
+
+  const missing = (self: TinkerPath.TinkerPath) =>
+    new CheckpointError({ reason: "NotFound", detail: `Checkpoint ${TinkerPath.format(self)} does not exist` })
+
+  const find = (self: TinkerPath.TinkerPath) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const found = stored.get(TinkerPath.format(self))
+      return found === undefined || (found.entry.expiresAt ?? Infinity) <= now
+        ? Effect.fail(missing(self))
+        : Effect.succeed(found)
+    })
+
+  const save: Context.Tag.Service<CheckpointStore>["save"] = Effect.fn("CheckpointStore.save")(
+    function*(self, state, options) {
+      if (!isName(self.name)) {
+        return yield* new CheckpointError({
+          reason: "BadName",
+          detail:
+            "A checkpoint's name has 1 to 255 letters, digits, '_', '-' and '.', and does not begin with '-' or '.'"
+        })
+      }
+      const key = TinkerPath.format(self)
+      const before = Option.getOrUndefined(yield* Effect.option(find(self)))
+      if (before !== undefined && options.overwrite !== true) {
+        return yield* new CheckpointError({
+          reason: "AlreadyExists",
+          detail: `Checkpoint '${self.name}' already exists as ${key}; save under another name, or with overwrite`
+        })
+      }
+      const createdAt = yield* Clock.currentTimeMillis
+      const files = stateFiles(state)
+      const listed = files.map(({ bytes, name }) => ({ name, size: bytes.length, sha256: sha256(bytes) }))
+      const expiresAt = options.ttlSeconds === undefined ? null : createdAt + options.ttlSeconds * 1000
+      const metadata: typeof Metadata.Type = {
+        version: 1,
+        trainingRunId: self.trainingRunId,
+        kind: self.kind,
+        name: self.name,
+        baseModel: state.baseModel,
+        lora: state.lora,
+        hasOptimizer: state.optimizer !== null,
+        createdAt,
+        ...(options.userMetadata === undefined ? {} : { userMetadata: options.userMetadata }),
+        files: listed
+      }
+      const generation = (stored.get(key)?.generation ?? 0) + 1
+      yield* storage(
+        `saving ${key}`,
+        disk.writeDirectory(directory(self, generation), [
+          ...files,
+          { name: metadataFile, bytes: bytesOf(JSON.stringify(metadata)) },
+          { name: settingsFile, bytes: bytesOf(JSON.stringify({ public: false, expiresAt })) },
+          { name: marker, bytes: new Uint8Array() }
+        ])
+      )
+      const previous = stored.get(key)
+      const entry: Entry = {
+        path: self,
+        baseModel: state.baseModel,
+        lora: state.lora,
+        hasOptimizer: state.optimizer !== null,
+        createdAt,
+        sizeBytes: listed.reduce((n, file) => n + file.size, 0),
+        files: listed,
+        userMetadata: options.userMetadata,
+        public: false,
+        expiresAt: expiresAt ?? undefined
+      }
+      stored.set(key, { entry, generation })
+      if (previous !== undefined) yield* Effect.ignore(disk.remove(directory(self, previous.generation)))
+      return entry
+    },
+    Effect.uninterruptible
+  )
+
+  const file = Effect.fnUntraced(function*(self: TinkerPath.TinkerPath, name: string) {
+    const { entry, generation } = yield* find(self)
+    if (name === marker) return new Uint8Array()
+    const listed = entry.files.find((_) => _.name === name)
+    if (listed === undefined) {
+      return yield* new CheckpointError({
+        reason: "NotFound",
+        detail: `Checkpoint ${TinkerPath.format(self)} has no such file`
+      })
+    }
+    const bytes = yield* storage(
+      `reading ${TinkerPath.format(self)}`,
+      disk.read(path.join(directory(self, generation), name))
+    )
+    return bytes.length === listed.size && sha256(bytes) === listed.sha256
+      ? bytes
+      : yield* new CheckpointError({
+        reason: "Damaged",
+        detail: `Checkpoint ${TinkerPath.format(self)} is damaged: ${name} does not match its checksum`
+      })
+  })
+
+  const load = Effect.fn("CheckpointStore.load")(
+    function*(self: TinkerPath.TinkerPath, options: { readonly optimizer: boolean }) {
+      const { entry } = yield* find(self)
+      return yield* readState(entry, options.optimizer, (name) => file(self, name)).pipe(
+        Effect.catchTag("MalformedFile", (error) =>
+          new CheckpointError({
+            reason: "Damaged",
+            detail: `Checkpoint ${TinkerPath.format(self)} is damaged: ${error.message}`
+          }))
+      )
+    }
+  )
+
+  const erase = (self: TinkerPath.TinkerPath) =>
+    Effect.zipRight(
+      Effect.sync(() => stored.delete(TinkerPath.format(self))),
+      disk.remove(directory(self))
+    )
+
+  return {
+    save,
+    load,
+    file,
+    get: (self) => Effect.map(find(self), (_) => _.entry),
+    unsafeHas: (self, now) =>
+      (stored.get(TinkerPath.format(self))?.entry.expiresAt ?? Infinity) > now &&
+      stored.has(TinkerPath.format(self)),
+    list: Effect.map(
+      Clock.currentTimeMillis,
+      (now) =>
+        [...stored.values()].map((_) => _.entry).filter((entry) => (entry.expiresAt ?? Infinity) > now).sort((a, b) =>
+          b.createdAt - a.createdAt
+        )
+    ),
+    remove: (self) =>
+      Effect.zipRight(find(self), storage(`deleting ${TinkerPath.format(self)}`, erase(self))).pipe(
+        Effect.uninterruptible
+      ),
+    update: (self, change) =>
+      Effect.gen(function*() {
+        const { entry, generation } = yield* find(self)
+        const next: Entry = { ...entry, ...change }
+        const settings: typeof Settings.Type = { public: next.public, expiresAt: next.expiresAt ?? null }
+        yield* storage(
+          `changing ${TinkerPath.format(self)}`,
+          disk.replaceFile(path.join(directory(self, generation), settingsFile), bytesOf(JSON.stringify(settings)))
+        )
+        stored.set(TinkerPath.format(self), { entry: next, generation })
+        return next
+      }).pipe(Effect.uninterruptible),
+    sweep: Effect.gen(function*() {
+      const now = yield* Clock.currentTimeMillis
+      const expired = Array.from(stored.values()).filter(({ entry }) => (entry.expiresAt ?? Infinity) <= now)
+      yield* Effect.forEach(expired, ({ entry }) => Effect.ignoreLogged(erase(entry.path)), { discard: true })
+    }),
+    saveRun: (record) =>
+      Effect.zipRight(
+        storage(
+          `keeping the record of ${record.modelId}`,
+          disk.replaceFile(at("runs", `${directoryOf(record.modelId)}.json`), bytesOf(JSON.stringify(record)))
+        ),
+        Effect.sync(() => records.set(record.modelId, record))
+      ).pipe(Effect.uninterruptible, Effect.asVoid),
+    runs: Effect.sync(() => [...records.values()]),
+    spool: (key, state) =>
+      storage(
+        "keeping a sampler's weights",
+        disk.scribble(at("spool", directoryOf(key)), [
+          ...stateFiles(state),
+          { name: metadataFile, bytes: bytesOf(JSON.stringify({ baseModel: state.baseModel, lora: state.lora })) }
+        ])
+      ),
+    unspool: (key) =>
+      Effect.gen(function*() {
+        const folder = at("spool", directoryOf(key))
+        const reading = (name: string) => storage("bringing back a sampler", disk.read(path.join(folder, name)))
+        const found = yield* Schema.decodeUnknown(Schema.parseJson(Metadata.pick("baseModel", "lora")))(
+          textOf(yield* reading(metadataFile))
+        )
+        return yield* readState(found, false, reading)
+      }).pipe(
+        Effect.catchTags({
+          ParseError: (cause) =>
+            new CheckpointError({ reason: "Damaged", detail: "a sampler's spool is damaged", cause }),
+          MalformedFile: (cause) =>
+            new CheckpointError({ reason: "Damaged", detail: "a sampler's spool is damaged", cause })
+        })
+      ),
+    forget: (key) => Effect.ignore(disk.remove(at("spool", directoryOf(key))))
+  }
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<
+  CheckpointStore,
+  CheckpointError,
+  ServerConfig | FileSystem.FileSystem | Path.Path
+> = Layer.scoped(CheckpointStore, make)

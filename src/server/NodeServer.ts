@@ -1,0 +1,90 @@
+/**
+ * The server on a port, with Node's HTTP server.
+ *
+ * @since 0.1.0
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type { ServeError } from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type * as Path from "@effect/platform/Path"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import type { Engine } from "../engine/Engine.js"
+import type { CheckpointError } from "./CheckpointStore.js"
+import { isReset } from "./internal/faults.js"
+import * as Server from "./Server.js"
+import type * as ServerConfig from "./ServerConfig.js"
+
+/**
+ * Where to listen.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ListenOptions {
+  /** Default `127.0.0.1`: only this machine. */
+  readonly host?: string | undefined
+  /** Default 0: any free port, see `NodeServer.port`. */
+  readonly port?: number | undefined
+}
+
+/**
+ * Where the server listens.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class NodeServer extends Context.Tag("tinkex/NodeServer")<NodeServer, {
+  readonly host: string
+  readonly port: number
+  /** `http://host:port`, what clients take as their base URL. */
+  readonly url: string
+}>() {}
+
+/**
+ * Listens until the scope closes. Then polls that are held answer at once, requests under way are let finish, and
+ * connections are closed.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: ListenOptions = {}
+): Effect.Effect<Context.Tag.Service<NodeServer>, ServeError, Server.Server | Scope.Scope> =>
+  Effect.gen(function*() {
+    const server = yield* Server.Server
+    const host = options.host ?? "127.0.0.1"
+    const node = Http.createServer({ keepAliveTimeout: 65_000 })
+    const http = yield* NodeHttpServer.make(() => node, { host, port: options.port ?? 0 })
+    yield* Effect.addFinalizer(() => Effect.zipRight(server.drain, Effect.sync(() => node.closeIdleConnections())))
+    yield* http.serve(Effect.flatMap(server.app, (response) =>
+      isReset(response)
+        ? Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+          NodeHttpServerRequest.toIncomingMessage(request).socket.destroy()
+          return response
+        })
+        : Effect.succeed(response)))
+    const { address } = http
+    const port = address._tag === "TcpAddress" ? address.port : 0
+    const shown = host.includes(":") ? `[${host}]` : host
+    return { host, port, url: `http://${shown}:${port}` }
+  })
+
+/**
+ * A server of its own on a port, over an engine and a file system.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: ListenOptions & ServerConfig.Options = {}
+): Layer.Layer<
+  NodeServer | Server.Server,
+  ServeError | CheckpointError,
+  Engine | FileSystem.FileSystem | Path.Path
+> => Layer.scoped(NodeServer, make(options)).pipe(Layer.provideMerge(Server.layer(options)))

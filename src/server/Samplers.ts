@@ -1,0 +1,442 @@
+/**
+ * Samplers: frozen weights that can be asked for completions. Training that goes on never changes them.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PartitionedSemaphore from "effect/PartitionedSemaphore"
+import * as Scope from "effect/Scope"
+import { Engine, type EngineError, type ModelInfo, type RunState, type SampleResult } from "../engine/Engine.js"
+import type { SampleRequest, SampleResponse } from "../protocol/Sampling.js"
+import type { CreateSamplingSessionRequest } from "../protocol/Session.js"
+import * as TinkerPath from "../protocol/TinkerPath.js"
+import { CheckpointError, CheckpointStore } from "./CheckpointStore.js"
+import { type Failure, Futures, type Result } from "./Futures.js"
+import { attempt, badRequest, conflict, notFound, type Refusal, tooMany } from "./internal/refusal.js"
+import * as Results from "./internal/results.js"
+import * as SamplerPool from "./internal/samplerPool.js"
+import { validateSample } from "./internal/validateSample.js"
+import { Models } from "./Models.js"
+import { ServerConfig } from "./ServerConfig.js"
+import { type Session, Sessions } from "./Sessions.js"
+
+/**
+ * Where a sampler's weights come from.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Source =
+  | { readonly _tag: "Base" }
+  /** A checkpoint as it was when the sampler was made: one that was deleted and saved anew is another. */
+  | { readonly _tag: "Checkpoint"; readonly path: TinkerPath.TinkerPath; readonly createdAt: number }
+  /** Weights that were saved without a name. */
+  | { readonly _tag: "Ephemeral"; readonly key: string }
+
+/**
+ * A sampler of a session.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Sampler {
+  readonly id: string
+  readonly session: Session
+  readonly model: ModelInfo
+  /** Name under which the model was asked for. */
+  readonly baseModel: string
+  readonly modelPath: string | undefined
+  readonly source: Source
+}
+
+/**
+ * What a sample request is answered with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Accepted {
+  readonly requestId: string
+  /** One id per sample (drift 1.1). */
+  readonly sampleSequenceIds: ReadonlyArray<string>
+}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class Samplers extends Context.Tag("tinkex/server/Samplers")<Samplers, {
+  /** A sampler for a base model or a checkpoint. The same request again gives the same sampler. */
+  readonly create: (request: CreateSamplingSessionRequest) => Effect.Effect<Sampler, Refusal>
+  /**
+   * Freezes a run as it is now into the sampler `<session>:sample:<seqId>`. To be called in the run's order.
+   */
+  readonly freeze: (options: {
+    readonly session: Session
+    readonly seqId: number
+    readonly modelId: string
+    readonly model: ModelInfo
+    readonly baseModel: string
+  }) => Effect.Effect<Sampler, Failure>
+  readonly get: (id: string) => Effect.Effect<Sampler, Refusal>
+  readonly ofSession: (sessionId: string) => Effect.Effect<ReadonlyArray<string>>
+  /** Takes a sample request; `fingerprint` tells a repeated one from another under the same `seq_id`. */
+  readonly sample: (request: SampleRequest, fingerprint: string) => Effect.Effect<Accepted, Refusal>
+  /** Stops a sample request; false when there is none of that id under way. */
+  readonly cancel: (requestId: string) => Effect.Effect<boolean>
+  /** A number for one more client of a sampler, from 1 (drift 1.2). */
+  readonly join: (id: string) => Effect.Effect<number, Refusal>
+  readonly stats: Effect.Effect<{ readonly samplers: number; readonly requests: number }>
+}>() {}
+
+interface Held extends Sampler {
+  clients: number
+  readonly requests: Map<string, Accepted & { readonly fingerprint: string }>
+}
+
+/** Requests of one sampler that are recognised when they are repeated. */
+const remembered = 16_384
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<
+  Context.Tag.Service<Samplers>,
+  never,
+  ServerConfig | Engine | Models | Sessions | Futures | CheckpointStore | Scope.Scope
+> = Effect.gen(function*() {
+  const config = yield* ServerConfig
+  const engine = yield* Engine
+  const models = yield* Models
+  const sessions = yield* Sessions
+  const futures = yield* Futures
+  const checkpoints = yield* CheckpointStore
+  const scope = yield* Effect.scope
+  const pool = yield* SamplerPool.make(engine, config.limits.samplers)
+  const gate = yield* PartitionedSemaphore.make<string>({ permits: config.limits.concurrentSamples })
+  const samplers = new Map<string, Held>()
+  const running = new Map<string, Fiber.RuntimeFiber<void>>()
+  let inFlight = 0
+  let anonymous = 0
+
+  const keyOf = (sampler: Pick<Sampler, "source" | "model">): string => {
+    switch (sampler.source._tag) {
+      case "Base":
+        return `base:${sampler.model.name}`
+      case "Checkpoint":
+        return `${TinkerPath.format(sampler.source.path)}@${sampler.source.createdAt}`
+      case "Ephemeral":
+        return sampler.source.key
+    }
+  }
+
+  const weightsOf = (
+    sampler: Pick<Sampler, "source" | "model">
+  ): Effect.Effect<{ readonly baseModel: string } | { readonly state: RunState }, CheckpointError> => {
+    const { source } = sampler
+    switch (source._tag) {
+      case "Base":
+        return Effect.succeed({ baseModel: sampler.model.name })
+      case "Ephemeral":
+        return Effect.map(checkpoints.unspool(source.key), (state) => ({ state }))
+      case "Checkpoint":
+        return Effect.flatMap(checkpoints.get(source.path), (entry) =>
+          entry.createdAt === source.createdAt
+            ? Effect.map(checkpoints.load(source.path, { optimizer: false }), (state) => ({ state }))
+            : new CheckpointError({
+              reason: "NotFound",
+              detail: `Checkpoint ${TinkerPath.format(source.path)} was deleted since the sampler was made`
+            }))
+    }
+  }
+
+  const hold = (sampler: Sampler): Effect.Effect<Held> =>
+    Effect.suspend(() => {
+      const held: Held = { ...sampler, clients: 0, requests: new Map() }
+      samplers.set(sampler.id, held)
+      return Effect.as(Scope.addFinalizer(sampler.session.scope, letGo(sampler)), held)
+    })
+
+  const letGo = (sampler: Sampler): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      samplers.delete(sampler.id)
+      return sampler.source._tag === "Ephemeral"
+        ? Effect.zipRight(pool.drop(keyOf(sampler)), checkpoints.forget(sampler.source.key))
+        : Effect.void
+    })
+
+  /** What a request addresses: base model or checkpoint. */
+  const resolve = (request: { readonly baseModel?: string | undefined; readonly modelPath?: string | undefined }) =>
+    Effect.gen(function*() {
+      if (request.modelPath === undefined) {
+        if (request.baseModel === undefined) {
+          return yield* badRequest("One of base_model and model_path is needed, neither was given")
+        }
+        const model = yield* models.require(request.baseModel)
+        return { model, baseModel: request.baseModel, modelPath: undefined, source: { _tag: "Base" } as Source }
+      }
+      const path = yield* Effect.mapError(
+        TinkerPath.parse(request.modelPath, "model_path"),
+        (error) => badRequest(error.message)
+      )
+      const entry = yield* Effect.mapError(
+        checkpoints.get(path),
+        () => notFound("model_path: no checkpoint of that path exists, or it has expired")
+      )
+      const model = yield* models.require(entry.baseModel)
+      if (request.baseModel !== undefined && Option.getOrUndefined(models.get(request.baseModel)) !== model) {
+        return yield* badRequest(`base_model: expected ${model.name}, the base of the checkpoint, got another one`)
+      }
+      return {
+        model,
+        baseModel: request.baseModel ?? entry.baseModel,
+        modelPath: request.modelPath,
+        source: { _tag: "Checkpoint", path, createdAt: entry.createdAt } as Source
+      }
+    })
+
+  const create: Context.Tag.Service<Samplers>["create"] = Effect.fnUntraced(function*(request) {
+    const session = yield* sessions.active(request.sessionId)
+    if (request.samplingSessionSeqId < 0) {
+      return yield* badRequest("sampling_session_seq_id: expected a whole number from 0, got a smaller one")
+    }
+    const id = samplerIdOf(session.id, request.samplingSessionSeqId)
+    const found = samplers.get(id)
+    const target = yield* resolve(request)
+    if (found !== undefined) {
+      return keyOf(found) === keyOf(target)
+        ? found
+        : yield* conflict(`Sampling session ${id} exists already, for other weights`)
+    }
+    return yield* hold({ id, session, ...target })
+  })
+
+  const freeze: Context.Tag.Service<Samplers>["freeze"] = Effect.fnUntraced(function*(options) {
+    const id = samplerIdOf(options.session.id, options.seqId)
+    const key = `ephemeral:${id}`
+    if (samplers.has(id)) return yield* Effect.fail(Results.userFailure(`Sampling session ${id} exists already`))
+    yield* pool.put(key, { runId: options.modelId }).pipe(Effect.mapError(Results.failure))
+    yield* engine.exportRun(options.modelId, { optimizer: false }).pipe(
+      Effect.flatMap((state) => checkpoints.spool(key, state)),
+      Effect.mapError(Results.failure),
+      Effect.tapError(() => pool.drop(key))
+    )
+    return yield* hold({
+      id,
+      session: options.session,
+      model: options.model,
+      baseModel: options.baseModel,
+      modelPath: undefined,
+      source: { _tag: "Ephemeral", key }
+    })
+  })
+
+  const find = (id: string): Effect.Effect<Held, Refusal> =>
+    Effect.suspend(() => {
+      const sampler = samplers.get(id)
+      return sampler === undefined
+        ? Effect.fail(
+          notFound("No sampling session of that id is known here: it never was, or its session has expired")
+        )
+        : Effect.succeed(sampler)
+    })
+
+  const submit = (
+    sampler: Pick<Sampler, "model" | "source">,
+    requestId: string,
+    request: SampleRequest,
+    owner: Scope.Scope,
+    partition: string,
+    accepted: (accepted: Accepted) => void
+  ): Effect.Effect<Accepted, Refusal> =>
+    Effect.suspend(() => {
+      const checked = attempt(() => validateSample(request, sampler.model))
+      if (Either.isLeft(checked)) return Effect.fail(checked.left)
+      if (inFlight >= config.limits.queuedSamples) {
+        return Effect.fail(tooMany(`${inFlight} sample requests are waiting; submit again later`, 1))
+      }
+      inFlight++
+      const answer: Accepted = {
+        requestId,
+        sampleSequenceIds: Array.from({ length: request.numSamples }, (_, i) => `${requestId}:${i}`)
+      }
+      accepted(answer)
+      const raw = config.sampledLogprobs === "raw"
+      const work = gate.withPermits(partition, 1)(
+        pool.use(keyOf(sampler), weightsOf(sampler), (engineId) =>
+          Effect.flatMap(engine.sample(engineId, checked.right), (result) =>
+            raw && result.sequences.length > 0 && request.samplingParams.temperature !== 1 &&
+              request.samplingParams.temperature !== 0
+              ? rescore(engineId, checked.right.prompt, result)
+              : Effect.succeed(result)))
+      ).pipe(
+        Effect.map((result) =>
+          Results.sample(responseOf(result, request))
+        ),
+        Effect.mapError(Results.failure),
+        Effect.onExit((exit) => {
+          inFlight--
+          running.delete(requestId)
+          return Effect.flatMap(outcomeOf(exit), (outcome) =>
+            futures.settle(requestId, outcome))
+        }),
+        Effect.ignore,
+        Effect.interruptible
+      )
+      return Effect.flatMap(
+        futures.submit(requestId, queue),
+        () =>
+          Effect.map(Effect.forkIn(work, owner), (fiber) => {
+            if (fiber.unsafePoll() === null) running.set(requestId, fiber)
+            return answer
+          })
+      )
+    }).pipe(Effect.uninterruptible)
+
+  /** Log-probabilities at temperature 1 of what was sampled, from one pass over prompt and completion. */
+  const rescore = (
+    engineId: string,
+    prompt: Int32Array,
+    result: SampleResult
+  ): Effect.Effect<SampleResult, EngineError> =>
+    Effect.map(
+      Effect.forEach(result.sequences, (sequence) => {
+        const all = new Int32Array(prompt.length + sequence.tokens.length)
+        all.set(prompt)
+        all.set(sequence.tokens, prompt.length)
+        return Effect.map(
+          engine.sample(engineId, {
+            prompt: all,
+            numSamples: 1,
+            maxTokens: 0,
+            temperature: 1,
+            topK: -1,
+            topP: 1,
+            promptLogprobs: true,
+            topkPromptLogprobs: 0,
+            topkSampleLogprobs: 0
+          }),
+          (scored) => ({ ...sequence, logprobs: scored.promptLogprobs?.slice(prompt.length) ?? sequence.logprobs })
+        )
+      }),
+      (sequences) => ({ ...result, sequences })
+    )
+
+  const queue = Effect.sync(() =>
+    inFlight > config.limits.concurrentSamples
+      ? { state: "paused_capacity" as const, reason: `${inFlight} sample requests are waiting` }
+      : { state: "active" as const }
+  )
+
+  const sample: Context.Tag.Service<Samplers>["sample"] = Effect.fnUntraced(function*(request, fingerprint) {
+    if (request.samplingSessionId === undefined) {
+      const target = yield* resolve(request)
+      return yield* submit(target, `sample:${++anonymous}`, request, scope, "", () => {})
+    }
+    const sampler = yield* find(request.samplingSessionId)
+    yield* sessions.active(sampler.session.id)
+    if (request.seqId === undefined) {
+      return yield* badRequest("seq_id: expected a whole number, it is needed with sampling_session_id")
+    }
+    const seqId = String(request.seqId)
+    // from here to the acceptance nothing may come in between, or a request sent twice would be done twice
+    return yield* Effect.suspend(() => {
+      const before = sampler.requests.get(seqId)
+      if (before !== undefined) {
+        return before.fingerprint === fingerprint
+          ? Effect.succeed(before)
+          : Effect.fail(conflict(`seq_id ${seqId} of ${sampler.id} was already used for another request`))
+      }
+      const { session } = sampler
+      return submit(sampler, `${sampler.id}:${seqId}`, request, session.scope, session.id, (accepted) => {
+        sampler.requests.set(seqId, { ...accepted, fingerprint })
+        if (sampler.requests.size <= remembered) return
+        for (const oldest of sampler.requests.keys()) {
+          sampler.requests.delete(oldest)
+          break
+        }
+      })
+    })
+  })
+
+  return {
+    create,
+    freeze,
+    get: find,
+    ofSession: (sessionId) =>
+      Effect.sync(() => [...samplers.values()].filter((_) => _.session.id === sessionId).map((_) => _.id)),
+    sample,
+    cancel: (requestId) =>
+      Effect.suspend(() => {
+        const fiber = running.get(requestId)
+        return fiber === undefined ? Effect.succeed(false) : Effect.as(Fiber.interruptFork(fiber), true)
+      }),
+    join: (id) => Effect.map(find(id), (sampler) => ++sampler.clients),
+    stats: Effect.sync(() => ({ samplers: samplers.size, requests: inFlight }))
+  }
+})
+
+/**
+ * @since 0.1.0
+ * @category getters
+ */
+export const samplerIdOf = (sessionId: string, seqId: number): string => `${sessionId}:sample:${seqId}`
+
+const outcomeOf = (exit: Exit.Exit<Result, Failure>): Effect.Effect<Either.Either<Result, Failure>> => {
+  if (Exit.isSuccess(exit)) return Effect.succeed(Either.right(exit.value))
+  const failure = Cause.failureOption(exit.cause)
+  if (Option.isSome(failure)) return Effect.succeed(Either.left(failure.value))
+  return Cause.isInterruptedOnly(exit.cause)
+    ? Effect.succeed(
+      Either.left(Results.userFailure("The sample request was stopped: it was cancelled or its session ended"))
+    )
+    : Effect.as(
+      Effect.logError("a sample request failed unexpectedly", exit.cause),
+      Either.left({ error: "The sample request failed inside the server", category: "server" })
+    )
+}
+
+/** Only the last N prompt positions are told when the request says so (drift 1.1). */
+const responseOf = (result: SampleResult, request: SampleRequest): SampleResponse => {
+  const hidden = request.promptLogprobsLastN === undefined || result.promptLogprobs === undefined
+    ? 0
+    : result.promptLogprobs.length - request.promptLogprobsLastN
+  const { promptLogprobs, topkPromptLogprobs } = result
+  return {
+    sequences: result.sequences.map(({ logprobs, stopReason, tokens, topk }) => ({
+      stopReason,
+      tokens,
+      logprobs,
+      ...(topk === undefined ? {} : { topkLogprobs: topk })
+    })),
+    ...(promptLogprobs === undefined
+      ? {}
+      : { promptLogprobs: hidden === 0 ? promptLogprobs : promptLogprobs.slice().fill(Number.NaN, 0, hidden) }),
+    ...(topkPromptLogprobs === undefined ? {} : {
+      topkPromptLogprobs: hidden === 0 ? topkPromptLogprobs : {
+        ...topkPromptLogprobs,
+        tokens: topkPromptLogprobs.tokens.slice().fill(0, 0, hidden * topkPromptLogprobs.k),
+        logprobs: topkPromptLogprobs.logprobs.slice().fill(-99999, 0, hidden * topkPromptLogprobs.k)
+      }
+    }),
+    promptCacheHitTokens: 0
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<
+  Samplers,
+  never,
+  ServerConfig | Engine | Models | Sessions | Futures | CheckpointStore
+> = Layer.scoped(Samplers, make)

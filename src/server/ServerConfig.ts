@@ -1,0 +1,137 @@
+/**
+ * Settings of the embedded server.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Service from "../protocol/Service.js"
+
+/**
+ * What can be set. Everything has a default, see `defaults`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Where checkpoints and run records are kept. Absent: a temporary directory that goes with the server. */
+  readonly dataDir?: string | undefined
+  /** Requests must carry it in `X-API-Key` (or as a bearer token). Absent: any key, and none, is accepted. */
+  readonly apiKey?: Redacted.Redacted | undefined
+  /** Take `load_weights` only as a run's first operation, as the hosted service does (wire-protocol 5.10). */
+  readonly strictLoad?: boolean | undefined
+  /** How long `retrieve_future` is held before it answers 408. Clients give up at 45 s (server-semantics 1.4). */
+  readonly longPoll?: Duration.DurationInput | undefined
+  /** How long a result can be read again after it is there; then 410. */
+  readonly resultRetention?: Duration.DurationInput | undefined
+  /** A session ends after this long without a heartbeat or request (server-semantics 1.6). */
+  readonly sessionExpiry?: Duration.DurationInput | undefined
+  /** How long an absent `seq_id` holds up the operations behind it (design.md 4). */
+  readonly gapTimeout?: Duration.DurationInput | undefined
+  /** Other names under which models can be asked for, as `{ alias: model }`. Listed in the capabilities under both. */
+  readonly aliases?: Readonly<Record<string, string>> | undefined
+  /**
+   * Log-probabilities of sampled tokens: of the distribution after temperature, or of the model at temperature 1
+   * (server-semantics 2.6). `raw` costs a second pass when the temperature is neither 0 nor 1.
+   */
+  readonly sampledLogprobs?: "scaled" | "raw" | undefined
+  /** Flags of `client/config` that differ from the server's own choice. */
+  readonly clientConfig?: Partial<Service.ClientConfig> | undefined
+  readonly limits?: Partial<Limits> | undefined
+}
+
+/**
+ * Bounds on what clients can make the server hold or do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Limits {
+  /** Bytes of a request body, after decompression; beyond it 413. */
+  readonly bodyBytes: number
+  /** Training runs in memory at one time. */
+  readonly models: number
+  /** Samplers in the engine at one time; others wait on disk and are brought back when they are asked. */
+  readonly samplers: number
+  /** Operations of one run that wait; from there on polls say `paused_capacity`, at eight times as many 429. */
+  readonly queuedOperations: number
+  /** Sample requests that wait or run; beyond it 429. */
+  readonly queuedSamples: number
+  /** Sample requests that run at one time. */
+  readonly concurrentSamples: number
+  /** Sessions that have not ended. */
+  readonly sessions: number
+  /** Results with a larger body are announced first when the client allows it (wire-protocol 2.7). */
+  readonly inlineResultBytes: number
+  /** Results kept for reading again; beyond it those that were read go first, oldest first. */
+  readonly resultBytes: number
+}
+
+/**
+ * @since 0.1.0
+ * @category constants
+ */
+export const defaultLimits: Limits = {
+  bodyBytes: 64 * 1024 * 1024,
+  models: 64,
+  samplers: 64,
+  queuedOperations: 256,
+  queuedSamples: 4096,
+  concurrentSamples: 256,
+  sessions: 1024,
+  inlineResultBytes: 1024 * 1024,
+  resultBytes: 256 * 1024 * 1024
+}
+
+/**
+ * The settings with everything filled in.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class ServerConfig extends Context.Tag("tinkex/server/ServerConfig")<ServerConfig, {
+  readonly dataDir: string | undefined
+  readonly apiKey: Redacted.Redacted | undefined
+  readonly strictLoad: boolean
+  readonly longPoll: Duration.Duration
+  readonly resultRetention: Duration.Duration
+  readonly sessionExpiry: Duration.Duration
+  readonly gapTimeout: Duration.Duration
+  readonly aliases: Readonly<Record<string, string>>
+  readonly sampledLogprobs: "scaled" | "raw"
+  readonly clientConfig: Service.ClientConfig
+  readonly limits: Limits
+}>() {}
+
+/**
+ * The settings that `options` gives.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Context.Tag.Service<ServerConfig> => ({
+  dataDir: options.dataDir,
+  apiKey: options.apiKey,
+  strictLoad: options.strictLoad ?? false,
+  longPoll: Duration.decode(options.longPoll ?? "25 seconds"),
+  resultRetention: Duration.decode(options.resultRetention ?? "15 minutes"),
+  sessionExpiry: Duration.decode(options.sessionExpiry ?? "300 seconds"),
+  gapTimeout: Duration.decode(options.gapTimeout ?? "5 seconds"),
+  aliases: options.aliases ?? {},
+  sampledLogprobs: options.sampledLogprobs ?? "scaled",
+  clientConfig: {
+    ...Service.clientConfigDefaults,
+    usePyqwestTransport: false,
+    createModelViaLoadWeights: true,
+    ...options.clientConfig
+  },
+  limits: { ...defaultLimits, ...options.limits }
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<ServerConfig> => Layer.sync(ServerConfig, () => make(options))
