@@ -86,7 +86,8 @@ export const make = Effect.fnUntraced(function*(drafts: string) {
     Effect.scoped(Effect.gen(function*() {
       yield* before("write", target)
       const handle = yield* fs.open(target, { flag: "w" })
-      yield* handle.writeAll(bytes)
+      // the library takes a write of nothing for a full disk
+      if (bytes.length > 0) yield* handle.writeAll(bytes)
       yield* before("sync", target)
       yield* handle.sync
     }))
