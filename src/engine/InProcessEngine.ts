@@ -43,14 +43,15 @@ export const make = (
           pump.stop()
           for (const done of pending) done({ ok: false, reason: "Crashed", detail })
         }
-        const pump = makePump(() => {
+        const guard = <A>(body: () => A, otherwise: A): A => {
           try {
-            return core.slice()
+            return body()
           } catch (error) {
             crash(`the engine has failed and its runs and samplers are lost: ${String(error)}; start it again`)
-            return false
+            return otherwise
           }
-        })
+        }
+        const pump = makePump(() => guard(core.slice, false))
         let next = 0
         const service = makeService(models, (operation, done) => {
           if (crashed !== undefined) {
@@ -62,7 +63,7 @@ export const make = (
           }
           pending.add(settle)
           // What the caller does to its arrays afterwards does not reach an operation that waits its turn.
-          const cancel = core.submit(next++, pack(operation).value, settle)
+          const cancel = guard(() => core.submit(next++, pack(operation).value, settle), () => {})
           pump.wake()
           return () => {
             pending.delete(settle)
