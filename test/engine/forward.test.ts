@@ -1,25 +1,24 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import { forward, logits } from "../../src/engine/internal/forward.js"
+import { layMicroBatch } from "../../src/engine/internal/microBatch.js"
 import type { Model } from "../../src/engine/internal/model.js"
 import { tiny, tinyModel, tokensOf } from "./models.js"
 import { logProbabilities, weightsFromFlat } from "./reference.js"
 
 /** Log-probabilities [row][vocabSize] of packed sequences. */
 const run = (model: Model, sequences: ReadonlyArray<Int32Array>, keep: boolean): Array<Float32Array> => {
-  const starts = Int32Array.from([
-    0,
-    ...sequences.map((_, i) => sequences.slice(0, i + 1).flatMap((s) => [...s]).length)
-  ])
-  const tokens = Int32Array.from(sequences.flatMap((s) => [...s]))
-  const a = Either.getOrThrow(forward(model, model.weights, { rows: tokens.length, starts, tokens }, keep))
+  const data = sequences.map((tokens) => ({ tokens, targets: tokens, perToken: 1, shape: [tokens.length], inputs: {} }))
+  const batch = Either.getOrThrow(layMicroBatch(model, data, 0, data.length))
+  const { rows } = batch
+  const a = Either.getOrThrow(forward(model, model.weights, batch, keep))
   const { vocabSize } = model.config
   const out: Array<Float32Array> = []
-  for (let first = 0; first < tokens.length; first += a.headRows) {
-    const rows = Math.min(a.headRows, tokens.length - first)
-    logits(model, model.weights, a, first, rows)
-    const z = new Float64Array(model.kernels.memory.buffer, a.logitsLse, rows)
-    for (let r = 0; r < rows; r++) {
+  for (let first = 0; first < rows; first += a.headRows) {
+    const count = Math.min(a.headRows, rows - first)
+    logits(model, model.weights, a, first, count)
+    const z = new Float64Array(model.kernels.memory.buffer, a.logitsLse, count)
+    for (let r = 0; r < count; r++) {
       out.push(model.kernels.floats(a.logits + r * vocabSize * 4, vocabSize).map((x) => x - z[r]!))
     }
   }

@@ -7,6 +7,7 @@
 import * as Either from "effect/Either"
 import type { EngineError } from "../Engine.js"
 import type { LoraGroup, LoraLayout } from "./lora.js"
+import type { Sequences } from "./microBatch.js"
 import type { Model } from "./model.js"
 import { kvDim, qkvDim, queryDim } from "./modelConfig.js"
 import type { Activations } from "./workspace.js"
@@ -112,8 +113,7 @@ export const backward = (
   weights: number,
   trained: Trained,
   a: Activations,
-  rows: number,
-  sequences: number
+  { count, positions, rows, starts, tokens }: Sequences
 ): void => {
   const { config, cosine, kernels, layout, sine } = model
   const { dModel, ffnDim, headDim, heads, kvHeads } = config
@@ -162,8 +162,8 @@ export const backward = (
     if (bottom && lora?.qkv === undefined) return
     const dValues = a.dQkv + (queries + keyWidth) * 4
     kernels.attentionBackward(
-      sequences,
-      a.starts,
+      count,
+      starts,
       heads,
       kvHeads,
       headDim,
@@ -196,7 +196,7 @@ export const backward = (
       queries,
       a.dQkv,
       projected,
-      a.positions,
+      positions,
       cosine,
       sine,
       x.queryInverse,
@@ -213,7 +213,7 @@ export const backward = (
       keyWidth,
       a.dQkv + queries * 4,
       projected,
-      a.positions,
+      positions,
       cosine,
       sine,
       x.keyInverse,
@@ -233,5 +233,5 @@ export const backward = (
       gradient(w.inputNorm)
     )
   }
-  if (trained._tag === "Full") kernels.embedBackward(rows, dModel, a.ids, a.dStream, gradient(layout.embedding))
+  if (trained._tag === "Full") kernels.embedBackward(rows, dModel, tokens, a.dStream, gradient(layout.embedding))
 }

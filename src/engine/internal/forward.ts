@@ -9,19 +9,10 @@
  */
 import * as Either from "effect/Either"
 import type { EngineError } from "../Engine.js"
+import type { Sequences } from "./microBatch.js"
 import type { Model } from "./model.js"
 import { kvDim, qkvDim, queryDim } from "./modelConfig.js"
 import type { Activations } from "./workspace.js"
-
-/** Packed sequences. */
-export interface Sequences {
-  /** Rows in all. */
-  readonly rows: number
-  /** sequences + 1 offsets, from 0 to `rows` */
-  readonly starts: Int32Array
-  /** The token of each row. */
-  readonly tokens: Int32Array
-}
 
 /**
  * Runs the layers. The result's `final` holds, per row, the normalised state that the head multiplies. With `keep` all
@@ -36,20 +27,12 @@ export const forward = (
   Either.map(model.workspace.activations(sequences.rows, keep), (a) => {
     const { config, cosine, kernels, layout, sine } = model
     const { dModel, ffnDim, headDim, heads, kvHeads, normEps } = config
-    const { rows } = sequences
-    const count = sequences.starts.length - 1
+    const { count, positions, rows, starts, tokens } = sequences
     const projected = qkvDim(config)
     const queries = queryDim(config)
     const keyWidth = kvDim(config)
-    kernels.ints(a.starts, count + 1).set(sequences.starts)
-    kernels.ints(a.ids, rows).set(sequences.tokens)
-    const positions = kernels.ints(a.positions, rows)
-    for (let s = 0; s < count; s++) {
-      const start = sequences.starts[s]!
-      for (let row = start; row < sequences.starts[s + 1]!; row++) positions[row] = row - start
-    }
     const at = (offset: number): number => weights + offset * 4
-    kernels.embed(rows, dModel, a.ids, at(layout.embedding), a.layers[0]!.input)
+    kernels.embed(rows, dModel, tokens, at(layout.embedding), a.layers[0]!.input)
     for (let l = 0; l < config.layers; l++) {
       const w = layout.layers[l]!
       const x = a.layers[l]!
@@ -65,7 +48,7 @@ export const forward = (
         at(w.qNorm),
         x.queries,
         queries,
-        a.positions,
+        positions,
         cosine,
         sine,
         x.queryInverse,
@@ -80,7 +63,7 @@ export const forward = (
         at(w.kNorm),
         x.keys,
         keyWidth,
-        a.positions,
+        positions,
         cosine,
         sine,
         x.keyInverse,
@@ -88,7 +71,7 @@ export const forward = (
       )
       kernels.attentionForward(
         count,
-        a.starts,
+        starts,
         heads,
         kvHeads,
         headDim,

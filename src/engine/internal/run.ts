@@ -18,13 +18,13 @@ import {
   type PassResult,
   type RunState
 } from "../Engine.js"
-import { backward, headBackward, trained } from "./backward.js"
-import { forward, logits } from "./forward.js"
+import { beginEvaluation, type Evaluation, type Subject } from "./evaluation.js"
 import { initialiseLora, loraLayout, loraProblem, mergeLora } from "./lora.js"
-import type { LossTerms } from "./losses.js"
 import type { Model } from "./model.js"
-import { type PreparedDatum, preparePass } from "./passInput.js"
+import { preparePass } from "./passInput.js"
 import { fillTensors, namedTensors, tensorsProblem } from "./weights.js"
+
+export type { Evaluation } from "./evaluation.js"
 
 /** A run. Every method that can fail checks all of its input first and then changes nothing. */
 export interface Run {
@@ -67,20 +67,6 @@ export interface Run {
   readonly release: () => void
 }
 
-/** Gradients whose squared norm reaches this count as overflowed; below it single precision can still add them up. */
-const largestSquare = 1e60
-
-/** A pass under way. */
-export interface Evaluation {
-  /** Does one micro-batch; answers whether there are more. */
-  readonly step: () => Either.Either<boolean, EngineError>
-  /** The result, once no step is left. */
-  readonly finish: () => Either.Either<PassResult, EngineError>
-}
-
-/** Tokens of a micro-batch: a pass of any size needs the activations of so many tokens, or of its longest datum. */
-const microBatchTokens = 1024
-
 const refuse = (detail: string) => Either.left(new EngineError({ reason: "InvalidInput", detail }))
 
 /** Makes a run on a base model known as `baseModel`; `lora: null` trains a copy of every parameter. */
@@ -120,74 +106,17 @@ export const makeRun = (
           return merged.address
         })
 
+    const subject: Subject = {
+      model,
+      weights: effective,
+      adapters: adapters === undefined ? undefined : { layout: adapters, adapters: parameters },
+      gradients: pending,
+      size
+    }
     const begin: Run["begin"] = (request, part) =>
-      Either.gen(function*() {
-        const prepared = yield* preparePass(model.config, request)
-        const { loss } = prepared
+      Either.map(preparePass(model.config, request), (prepared) => {
         const data = part === undefined ? prepared.data : prepared.data.slice(part.from, part.to)
-        const outputs: Array<PassResult["outputs"][number]> = []
-        let sum = 0
-        let first = 0
-        if (request.backward) flat(pending).fill(0)
-
-        const step = (): Either.Either<boolean, EngineError> =>
-          Either.gen(function*() {
-            if (first === data.length) return false
-            let end = first
-            let rows = 0
-            do rows += data[end++]!.tokens.length
-            while (end < data.length && rows + data[end]!.tokens.length <= microBatchTokens)
-            const batch = pack(data.slice(first, end), rows)
-            const entries = batch.targets.length
-            const weights = yield* effective()
-            const a = yield* forward(model, weights, batch, request.backward)
-            const entryBlock = yield* model.workspace.block("entries", rows + 1 + 3 * entries)
-            const bounds = entryBlock
-            const targets = bounds + (rows + 1) * 4
-            const logprobs = targets + entries * 4
-            const slopes = logprobs + entries * 4
-            const set = request.backward
-              ? yield* trained(
-                model,
-                adapters === undefined ? undefined : { layout: adapters, adapters: parameters },
-                pending,
-                rows
-              )
-              : undefined
-            kernels.ints(bounds, rows + 1).set(batch.bounds)
-            kernels.ints(targets, entries).set(batch.targets)
-            const logprobView = kernels.floats(logprobs, entries)
-            const slopeView = kernels.floats(slopes, entries)
-            for (let row = 0; row < rows; row += a.headRows) {
-              const count = Math.min(a.headRows, rows - row)
-              const at = bounds + row * 4
-              logits(model, weights, a, row, count)
-              kernels.gatherLogprobs(count, model.config.vocabSize, a.logits, a.logitsLse, at, targets, logprobs)
-              sum = loss(batch.terms, logprobView, slopeView, batch.bounds[row]!, batch.bounds[row + count]!, sum)
-              if (set === undefined) continue
-              kernels.logitGradient(count, model.config.vocabSize, a.logits, a.logitsLse, at, targets, slopes)
-              headBackward(model, weights, set, a, row, count)
-            }
-            if (set !== undefined) backward(model, weights, set, a, rows, batch.starts.length - 1)
-            let entry = 0
-            for (let i = first; i < end; i++) {
-              const { shape, targets } = data[i]!
-              outputs.push({ logprobs: logprobView.slice(entry, entry + targets.length), shape })
-              entry += targets.length
-            }
-            first = end
-            return first < data.length
-          })
-
-        const finish = (): Either.Either<PassResult, EngineError> =>
-          Number.isFinite(sum) && (!request.backward || kernels.sumOfSquares(size, pending) < largestSquare)
-            ? Either.right({ outputs, loss: sum })
-            : refuse(
-              "the loss or its gradient is not finite: a ratio of probabilities overflowed (check logprobs), " +
-                "or training has diverged (lower the learning rate, load a checkpoint); nothing was added"
-            )
-
-        return { step, finish }
+        return beginEvaluation(subject, { ...prepared, data }, request.backward)
       })
 
     const evaluate: Run["evaluate"] = (request) =>
@@ -326,42 +255,4 @@ const adamProblem = (params: AdamParams): string | undefined => {
   ]
   const broken = rules.find(([, value, below]) => !(value >= 0 && value < below))
   return broken === undefined ? undefined : `${broken[0]} must be ${broken[3]}`
-}
-
-/** The data of a micro-batch, one after another. */
-const pack = (data: ReadonlyArray<PreparedDatum>, rows: number) => {
-  const starts = new Int32Array(data.length + 1)
-  const tokens = new Int32Array(rows)
-  const bounds = new Int32Array(rows + 1)
-  const entries = data.reduce((sum, datum) => sum + datum.targets.length, 0)
-  const targets = new Int32Array(entries)
-  const gather = (key: string): Float32Array => {
-    if (data[0]!.inputs[key] === undefined) return new Float32Array(0)
-    const out = new Float32Array(entries)
-    let entry = 0
-    for (const { inputs } of data) {
-      out.set(inputs[key]!, entry)
-      entry += inputs[key]!.length
-    }
-    return out
-  }
-  let row = 0
-  let entry = 0
-  data.forEach((datum, i) => {
-    tokens.set(datum.tokens, row)
-    targets.set(datum.targets, entry)
-    for (let t = 0; t < datum.tokens.length; t++) {
-      entry += datum.perToken
-      bounds[++row] = entry
-    }
-    starts[i + 1] = row
-  })
-  const terms: LossTerms = {
-    weights: gather("weights"),
-    sampled: gather("logprobs"),
-    advantages: gather("advantages"),
-    low: gather("clip_low_threshold"),
-    high: gather("clip_high_threshold")
-  }
-  return { rows, starts, tokens, bounds, targets, terms }
 }

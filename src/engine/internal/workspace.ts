@@ -42,12 +42,6 @@ export interface LayerActivations {
 /** All addresses for one capacity. */
 export interface Activations {
   readonly tokens: number
-  /** sequences + 1 row offsets, as integers */
-  readonly starts: number
-  /** token ids, as integers */
-  readonly ids: number
-  /** position of each row in its sequence, as integers */
-  readonly positions: number
   readonly layers: ReadonlyArray<LayerActivations>
   /** [dModel] the residual stream that leaves the last layer */
   readonly output: number
@@ -125,9 +119,6 @@ const plan = (kernels: Kernels, config: ModelConfig, tokens: number, keep: boole
   const gradient = (count: number) => keep ? take(tokens * count) : 0
   const activations: Activations = {
     tokens,
-    starts: take(tokens + 1),
-    ids: take(tokens),
-    positions: take(tokens),
     layers,
     output: take(tokens * dModel),
     final: take(tokens * dModel),
@@ -152,6 +143,12 @@ const shift = <A extends object>(addresses: A, by: number, except: ReadonlyArray
     Object.entries(addresses).map(([key, value]) => [key, except.includes(key) ? value : value + by])
   ) as A
 
+/** A plan at its place in memory. */
+const place = (planned: Activations, base: number): Activations => ({
+  ...shift(planned, base, ["tokens", "layers", "headRows"]),
+  layers: planned.layers.map((layer) => shift(layer, base, []))
+})
+
 /** Working memory for the models of one kernel instance. */
 export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace => {
   const blocks = new Map<string, { readonly address: number; readonly words: number }>()
@@ -167,27 +164,23 @@ export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace 
       return address
     })
   }
-  const plans = new Map<string, ReturnType<typeof plan>>()
-  let current: { readonly key: string; readonly activations: Activations } | undefined
+  const plans = new Map<number, ReturnType<typeof plan> & { base: number; placed: Activations }>()
   const activations: Workspace["activations"] = (tokens, keep) => {
     // Capacities are powers of two, so that few plans and few sizes of memory are ever needed.
     const capacity = Math.max(64, 2 ** Math.ceil(Math.log2(tokens)))
-    const key = `${capacity} ${keep}`
+    const key = keep ? capacity : -capacity
     let planned = plans.get(key)
     if (planned === undefined) {
-      planned = plan(kernels, config, capacity, keep)
+      const fresh = plan(kernels, config, capacity, keep)
+      planned = { ...fresh, base: 0, placed: fresh.activations }
       plans.set(key, planned)
     }
-    const { activations, words } = planned
-    return Either.map(block("activations", words), (base) => {
-      if (current?.key !== `${key} ${base}`) {
-        const layers = activations.layers.map((layer) => shift(layer, base, []))
-        current = {
-          key: `${key} ${base}`,
-          activations: { ...shift(activations, base, ["tokens", "layers", "headRows"]), layers }
-        }
+    return Either.map(block("activations", planned.words), (base) => {
+      if (planned.base !== base) {
+        planned.base = base
+        planned.placed = place(planned.activations, base)
       }
-      return current.activations
+      return planned.placed
     })
   }
   let kept: MergedWeights | undefined
