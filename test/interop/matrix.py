@@ -145,7 +145,9 @@ def _(ctx):
 @probe("ServiceClient.create_lora_training_client")
 def _(ctx):
     client = ctx.call(ctx.service, "create_lora_training_client", BASE_MODEL, rank=2, seed=3, train_mlp=False)
-    assert client.get_info().result(TIMEOUT).lora_rank == 2 if hasattr(client.get_info(), "result") else True
+    assert client.forward([datum(TOKENS)], "cross_entropy").result(TIMEOUT).loss_fn_outputs
+    info = client.get_info()
+    assert (info.result(TIMEOUT) if hasattr(info, "result") else info).lora_rank == 2
 
 
 @probe("ServiceClient.create_training_client_from_state")
@@ -175,7 +177,11 @@ def _(ctx):
 
 @probe("ServiceClient.copy_weights")
 def _(ctx):
-    copied = ctx.call(ctx.service, "copy_weights", ctx.state)
+    os.environ["TINKER_PROJECT_ID"] = "project-1"
+    try:
+        copied = tinker.ServiceClient().copy_weights(ctx.state).result(TIMEOUT)
+    finally:
+        del os.environ["TINKER_PROJECT_ID"]
     assert copied.startswith("tinker://") and copied != ctx.state, copied
 
 
@@ -393,7 +399,7 @@ def _(ctx):
 
 @probe("RestClient.copy_weights")
 def _(ctx):
-    copied = ctx.call(ctx.rest, "copy_weights", ctx.state)
+    copied = ctx.call(ctx.rest, "copy_weights", ctx.state, "project-1")
     assert copied.startswith("tinker://") and copied != ctx.state, copied
 
 
@@ -445,8 +451,9 @@ def _(ctx):
 
 @probe("RestClient.get_sampler")
 def _(ctx):
-    session = ctx.rest.get_session(ctx.session_id()).result(TIMEOUT)
-    assert ctx.call(ctx.rest, "get_sampler", session.sampler_ids[0]).base_model == BASE_MODEL
+    samplers = ctx.rest.get_session(ctx.run_id.split(":")[0]).result(TIMEOUT).sampler_ids
+    found = ctx.call(ctx.rest, "get_sampler", samplers[0])
+    assert found.sampler_id == samplers[0] and found.base_model == BASE_MODEL
 
 
 @probe("RestClient.get_session")
@@ -577,7 +584,7 @@ def command_line(ctx):
         (["checkpoint", "unpublish", path], ""),
         (["checkpoint", "set-ttl", path, "--ttl", "3600"], ""),
         (["checkpoint", "set-ttl", path, "--remove"], ""),
-        (["checkpoint", "download", ctx.weights, "--output", here], "destination"),
+        (["checkpoint", "download", path, "--output", here], "destination"),
         (["checkpoint", "delete", doomed, "--yes"], "deleted_count"),
         (["billing", "usage", "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"], "data"),
         (["billing", "checkpoint-storage"], ""),
