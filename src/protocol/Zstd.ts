@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import type * as Library from "@bokuweb/zstd-wasm"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
@@ -33,9 +34,9 @@ export class ZstdError extends Data.TaggedError("ZstdError")<{
  */
 export const defaultMaxBytes = 64 * 1024 * 1024
 
-type Library = typeof import("@bokuweb/zstd-wasm")
+type Zstd = typeof Library
 
-const loaded: { library: Promise<Library> | undefined } = globalValue(
+const loaded: { library: Promise<Zstd> | undefined } = globalValue(
   "tinkex/Zstd/library",
   () => ({ library: undefined })
 )
