@@ -3,8 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Limits } from "./internal/core.js"
-import { type ModelDefinition, nano, nanoRandom } from "./Models.js"
+import type { ModelDefinition } from "./Models.js"
 
 /**
  * Settings of an engine. All have defaults.
@@ -28,29 +27,3 @@ export interface EngineOptions {
   /** Most memory for weights, optimiser states, activations and caches, in bytes and per worker; 2 GiB by default. */
   readonly maxMemory?: number | undefined
 }
-
-/**
- * The settings with their defaults.
- *
- * @internal
- */
-export interface Settings {
-  readonly models: ReadonlyArray<ModelDefinition>
-  readonly sampledLogprobs: "scaled" | "raw"
-  readonly limits: Limits
-}
-
-/**
- * Fills in the defaults.
- *
- * @internal
- */
-export const settings = (options: EngineOptions): Settings => ({
-  models: options.models ?? [nano, nanoRandom],
-  sampledLogprobs: options.sampledLogprobs ?? "scaled",
-  limits: {
-    runs: options.maxRuns ?? 64,
-    samplers: options.maxSamplers ?? 256,
-    memory: options.maxMemory ?? 2 ** 31
-  }
-})

@@ -9,11 +9,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { Engine } from "./Engine.js"
-import { type EngineOptions, settings } from "./EngineOptions.js"
+import type { EngineOptions } from "./EngineOptions.js"
 import { makeCore } from "./internal/core.js"
 import { type Outcome, pack } from "./internal/messages.js"
 import { makePump } from "./internal/pump.js"
 import { makeService } from "./internal/service.js"
+import { settings } from "./internal/settings.js"
 
 /**
  * Makes an engine that lives until the scope closes.

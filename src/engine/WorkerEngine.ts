@@ -11,8 +11,9 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import { Engine, EngineError } from "./Engine.js"
-import { type EngineOptions, settings } from "./EngineOptions.js"
+import type { EngineOptions } from "./EngineOptions.js"
 import { makeService } from "./internal/service.js"
+import { settings } from "./internal/settings.js"
 import { makeWorkers, type Spawn } from "./internal/workers.js"
 
 /**

@@ -4,10 +4,10 @@
  * @since 0.1.0
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads"
-import type { Settings } from "./EngineOptions.js"
 import { makeCore } from "./internal/core.js"
 import { pack, type PeerMessage, type Reply, type Request } from "./internal/messages.js"
 import { makePump } from "./internal/pump.js"
+import type { Settings } from "./internal/settings.js"
 
 /** What a worker is started with: `ports` leads to the other workers, by rank, and has a hole at its own. */
 export interface WorkerData {

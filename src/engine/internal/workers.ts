@@ -5,10 +5,10 @@
 import * as Either from "effect/Either"
 import { MessageChannel, type MessagePort, type TransferListItem } from "node:worker_threads"
 import type { PassResult } from "../Engine.js"
-import type { Settings } from "../EngineOptions.js"
 import type { WorkerData } from "../worker.js"
 import { type Operation, type Outcome, pack, type Reply, type Request } from "./messages.js"
 import type { Submit } from "./service.js"
+import type { Settings } from "./settings.js"
 
 /** What is needed of a `Worker` of node:worker_threads. */
 export interface WorkerHandle {
