@@ -6,13 +6,13 @@
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Inspectable from "effect/Inspectable"
+import type * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import type { Operation } from "./observability/TelemetryEvent.js"
 import { defaults } from "./TinkexConfig/internal/defaults.js"
 import * as internal from "./TinkexConfig/internal/settings.js"
@@ -30,6 +30,14 @@ export interface TenantKey {
   /** Eight digits of the hash: short, and the same in every process. */
   readonly label: string
 }
+
+/**
+ * The `label` that belongs to a tenant's `id`.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const labelOfTenant: (id: string) => string = internal.labelOfTenant
 
 /**
  * How much of a training operation goes into one request when the server does not say (wire-protocol 5.7).
@@ -135,6 +143,14 @@ export interface Settings extends Inspectable.Inspectable {
   /** Whether W3C trace headers are sent. */
   readonly propagation: boolean
 }
+
+/**
+ * Whether a value is checked settings, and not yet options.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isSettings: (u: unknown) => u is Settings = internal.isSettings
 
 /**
  * The settings as a service.

@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { Options, SamplingRetry, Settings } from "../../TinkexConfig.js"
 import { ConfigurationError } from "../../TinkexError.js"
@@ -103,8 +104,13 @@ const samplingRetryOf = (given: Options["samplingRetry"]): SamplingRetry => {
   return { policy: "progress-timeout", progressTimeout: time("samplingRetry.progressTimeout", given.progressTimeout) }
 }
 
+const TypeId: unique symbol = Symbol.for("tinkex/TinkexConfig")
+
+export const isSettings = (u: unknown): u is Settings => Predicate.hasProperty(u, TypeId)
+
 const SettingsProto = {
   ...Inspectable.BaseProto,
+  [TypeId]: TypeId,
   toJSON(this: Settings) {
     return {
       _id: "tinkex/TinkexConfig",
@@ -118,6 +124,11 @@ const SettingsProto = {
       telemetry: this.telemetry
     }
   }
+}
+
+export const labelOfTenant = (id: string): string => {
+  const at = id.lastIndexOf("#") + 1
+  return id.slice(at, at + 8)
 }
 
 export const settingsOf = (options: Options): Settings => {
@@ -145,12 +156,12 @@ export const settingsOf = (options: Options): Settings => {
       "only one of them"
     )
   }
-  const fingerprint = sha256(`${baseUrl}#${key}`)
+  const id = `${baseUrl}#${sha256(`${baseUrl}#${key}`).slice(0, 16)}`
   const settings: Omit<Settings, keyof Inspectable.Inspectable> = {
     baseUrl,
     hosted,
     apiKey,
-    tenant: { id: `${baseUrl}#${fingerprint.slice(0, 16)}`, label: fingerprint.slice(0, 8) },
+    tenant: { id, label: labelOfTenant(id) },
     projectId: options.projectId?.trim() === "" ? undefined : options.projectId,
     displayName: options.displayName,
     tags: options.tags ?? [],

@@ -1,0 +1,90 @@
+/**
+ * The front door on Node: its HTTP client, with connections that long polls cannot use up, and its environment.
+ *
+ * @since 0.1.0
+ */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { Agent } from "@effect/platform-node/Undici"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Tinkex from "./Tinkex.js"
+import type { Options } from "./TinkexConfig.js"
+import type { TinkexError } from "./TinkexError.js"
+
+/**
+ * Connections to one origin at most, and how long an idle one is kept.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HttpOptions {
+  /** For requests. 128 unless given. */
+  readonly connections?: number | undefined
+  /** For polls, which hold theirs for half a minute. 1,024 unless given. */
+  readonly pollConnections?: number | undefined
+  /** In milliseconds. A minute unless given. */
+  readonly keepAliveTimeout?: number | undefined
+}
+
+const agent = (connections: number, keepAliveTimeout: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Agent({ connections, keepAliveTimeout })),
+    (agent) => Effect.promise(() => agent.destroy())
+  )
+
+/**
+ * Node's HTTP client over undici, with connections of their own for polls: a thousand of those must not keep a heartbeat or a
+ * training step waiting.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClient.HttpClient> =>
+  NodeHttpClient.layerUndiciWithoutDispatcher.pipe(
+    Layer.provide(Layer.scoped(
+      NodeHttpClient.Dispatcher,
+      Effect.gen(function*() {
+        const keepAlive = options.keepAliveTimeout ?? 60_000
+        const requests = yield* agent(options.connections ?? 128, keepAlive)
+        const polls = yield* agent(options.pollConnections ?? 1024, keepAlive)
+        return requests.compose((dispatch) => (request, handler) =>
+          request.path.endsWith("/retrieve_future") ? polls.dispatch(request, handler) : dispatch(request, handler)
+        )
+      })
+    ))
+  )
+
+/**
+ * `Tinkex.layerShared` on Node.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerShared = (
+  options: Tinkex.SharedOptions & HttpOptions = {}
+): Layer.Layer<Tinkex.Shared | HttpClient.HttpClient, TinkexError> =>
+  Layer.provideMerge(Tinkex.layerShared(options), layerHttpClient(options))
+
+/**
+ * `Tinkex.layer` on Node.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options & Tinkex.SharedOptions & HttpOptions = {}
+): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
+  Layer.provideMerge(Tinkex.layer(options), layerHttpClient(options))
+
+/**
+ * `Tinkex.layerConfig` on Node: options first, then the environment. Without either it is Tinker itself, with the key in
+ * `TINKER_API_KEY`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Options & Tinkex.SharedOptions & HttpOptions = {}
+): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
+  Layer.provideMerge(Tinkex.layerConfig(options), layerHttpClient(options))

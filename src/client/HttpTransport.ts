@@ -1,0 +1,188 @@
+/**
+ * The way of every request to the service: breaker, limiter, gate, attempt, repeat.
+ *
+ * @since 0.1.0
+ */
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import type * as Schema from "effect/Schema"
+import type { Operation } from "../observability/TelemetryEvent.js"
+import * as CircuitBreaker from "../resilience/CircuitBreaker.js"
+import * as ConcurrencyGate from "../resilience/ConcurrencyGate.js"
+import * as RateLimiter from "../resilience/RateLimiter.js"
+import * as RetryBudget from "../resilience/RetryBudget.js"
+import type { Settings } from "../TinkexConfig.js"
+import { ConfigurationError, type TransportError } from "../TinkexError.js"
+import * as Events from "./internal/events.js"
+import * as internal from "./internal/transport.js"
+
+/**
+ * A body as bytes, encoded once and sent as often as the request is repeated.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Body {
+  readonly bytes: Uint8Array
+  readonly contentType: string
+  readonly contentEncoding?: string | undefined
+}
+
+/**
+ * Whether a request may have reached the service, over all its attempts. A sequence number that certainly did not can be used
+ * again. Starts as `{ maybe: false }`; the transport sets it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Delivery {
+  maybe: boolean
+}
+
+/**
+ * One logical call.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request {
+  /** What is being done, to what, as errors say it: `optim_step (model s:train:0)`. */
+  readonly operation: string
+  readonly method: "GET" | "POST" | "PUT" | "DELETE"
+  /** Below `/api/v1/`, ready for the URL. */
+  readonly path: string
+  /** The template of the path, for metrics and events, where it holds an id. */
+  readonly route?: string | undefined
+  /** Which gate it passes, and whose breaker judges it. */
+  readonly pool: Operation
+  /** Names in the order in which they are sent; what is undefined or empty is left out. */
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined
+  readonly body?: Body | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Of one attempt, when not the configured one. */
+  readonly timeout?: Duration.Duration | undefined
+  /** Repeats after the first attempt, when not the configured ones. */
+  readonly times?: number | undefined
+  /** What it weighs at its gate, in bytes, when that is not the size of its body. */
+  readonly weight?: number | undefined
+  /** Sent instead of the credential in force: for the exchange of a key for a token. */
+  /** Only the gate: for what has to go out whatever else is refused, as heartbeats. */
+  readonly unguarded?: boolean | undefined
+  readonly credential?: Redacted.Redacted | undefined
+  readonly delivery?: Delivery | undefined
+}
+
+/**
+ * A successful answer, read to its end. `bytes` for protobuf and other binary bodies, `text` for the rest.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly body:
+    | { readonly _tag: "Text"; readonly text: string }
+    | { readonly _tag: "Bytes"; readonly bytes: Uint8Array }
+}
+
+/**
+ * The way to one service for one tenant.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Transport {
+  readonly settings: Settings
+  readonly limiter: RateLimiter.RateLimiter
+  /** The breaker of a kind of call; polls and telemetry have none. */
+  readonly breaker: (pool: Operation) => CircuitBreaker.CircuitBreaker | undefined
+  readonly gate: (pool: Operation) => ConcurrencyGate.ConcurrencyGate
+  /**
+   * Sends a request and repeats it as `TinkexError.disposition` allows: refuse if the breaker is open, wait out the limiter, pass
+   * the gate, look at the limiter again, take a breaker permit, attempt. Nothing is held while waiting or between attempts.
+   * Polls, heartbeats and telemetry pass only the gate: they have to go out, and say nothing about the service's health.
+   */
+  readonly send: (request: Request) => Effect.Effect<Answer, TransportError>
+  /** `send`, and the answer decoded. */
+  readonly json: <A, I>(request: Request, schema: Schema.Schema<A, I>) => Effect.Effect<A, TransportError>
+}
+
+/**
+ * The transport as a service.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class HttpTransport extends Context.Tag("tinkex/HttpTransport")<HttpTransport, Transport>() {}
+
+/**
+ * What transports share: limiters, breakers, gates and retry budgets, each kept per tenant.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Parts =
+  | RateLimiter.RateLimiters
+  | CircuitBreaker.CircuitBreakers
+  | ConcurrencyGate.ConcurrencyGates
+  | RetryBudget.RetryBudgets
+
+/**
+ * What a transport needs: an HTTP client, and the parts that transports share.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Requirements = HttpClient.HttpClient | Parts
+
+/**
+ * Settings of the shared parts. What is left out has the default of the part.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PartsOptions {
+  readonly limiter?: RateLimiter.Options | undefined
+  readonly breaker?: CircuitBreaker.Settings | undefined
+  readonly budget?: RetryBudget.Options | undefined
+}
+
+/**
+ * The shared parts. What they go through is told to the telemetry in force, once for all transports.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerParts = (options: PartsOptions = {}): Layer.Layer<Parts, ConfigurationError> =>
+  Layer.provideMerge(
+    Layer.scopedDiscard(Events.forward),
+    Layer.mergeAll(
+      RateLimiter.layer(options.limiter),
+      CircuitBreaker.layer(options.breaker),
+      ConcurrencyGate.layer({ adaptive: false, pacing: "off" }),
+      RetryBudget.layer(options.budget)
+    )
+  ).pipe(Layer.mapError(({ expected, field, part }) =>
+    new ConfigurationError({ setting: `${part}.${field}`, detail: `expected ${expected}` })
+  ))
+
+/**
+ * A transport for the tenant of the settings. Its limiter, breakers and gates are those of every transport of that tenant.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (settings: Settings) => Effect.Effect<Transport, never, Requirements> = internal.make
+
+/**
+ * A JSON body.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const jsonBody: (value: unknown) => Body = internal.jsonBody

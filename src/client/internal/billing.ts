@@ -1,0 +1,50 @@
+/** Waiting out a 402: the account has to be topped up (wire-protocol 5.4). */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { TelemetryService } from "../../observability/Telemetry.js"
+import type { BillingPaused } from "../../TinkexError.js"
+
+export interface Billing {
+  /** How long an incident is waited out; the server may say. */
+  limit: Duration.Duration
+  /** Waits a moment and says `true`, or says `false` when the incident has lasted too long. */
+  readonly pause: (error: BillingPaused, delay: Duration.Duration) => Effect.Effect<boolean>
+}
+
+/** After so long without a 402, the next one is another incident. */
+const forgetAfter = 300_000
+const logEvery = 60_000
+
+export const make = (limit: Duration.Duration, telemetry: TelemetryService, tenant: string): Billing => {
+  let first: number | undefined
+  let last = 0
+  let logged: number | undefined
+  const self: Billing = {
+    limit,
+    pause: (error, delay) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        if (first === undefined || now - last > forgetAfter) {
+          first = now
+          logged = undefined
+        }
+        last = now
+        if (now - first >= Duration.toMillis(self.limit)) {
+          return Effect.as(
+            Effect.logError(`paused for billing since ${Duration.format(Duration.millis(now - first))}; giving up`),
+            false
+          )
+        }
+        const tell = logged === undefined || now - logged >= logEvery
+        if (tell) logged = now
+        return (tell ? Effect.logWarning(`${error.message}. Waiting`) : Effect.void).pipe(
+          Effect.zipRight(
+            telemetry.emit({ _tag: "RateLimited", tenant, delayMs: Duration.toMillis(delay), status: error.status })
+          ),
+          Effect.zipRight(Effect.sleep(delay)),
+          Effect.as(true)
+        )
+      })
+  }
+  return self
+}

@@ -1,0 +1,27 @@
+/** JSON bodies, both ways. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import * as Json from "../../protocol/Json.js"
+import * as ParseProblem from "../../protocol/ParseProblem.js"
+import { MalformedResponse } from "../../TinkexError.js"
+
+export const parse = (text: string, operation: string, requestId?: string): Effect.Effect<unknown, MalformedResponse> =>
+  Effect.mapError(
+    Json.parse(text),
+    () => new MalformedResponse({ operation, detail: text === "" ? "it is empty" : "it is not JSON", requestId })
+  )
+
+export const decode = <A, I>(
+  body: unknown,
+  schema: Schema.Schema<A, I>,
+  operation: string,
+  requestId?: string
+): Effect.Effect<A, MalformedResponse> =>
+  Effect.suspend(() =>
+    Either.match(Schema.decodeUnknownEither(schema)(body), {
+      onLeft: (error) =>
+        Effect.fail(new MalformedResponse({ operation, detail: ParseProblem.describe(error), requestId })),
+      onRight: Effect.succeed
+    })
+  )
