@@ -86,10 +86,9 @@ const lines = (random: Random, most: number, line: Task): string =>
 const things = "apples pears cats dogs birds books cups hats stones coins fish horses eggs boats trees keys".split(" ")
 const people = "Emma Tom Anne John Mary Peter Jane Henry Alice David Ruth Mark".split(" ")
 
+const equation = (a: number, b: number): string => `${a} + ${b} = ${a + b}`
+
 const additions: ReadonlyArray<(a: number, b: number, random: Random) => string> = [
-  (a, b) => `${a} + ${b} = ${a + b}`,
-  (a, b) => `${a} + ${b} = ${a + b}`,
-  (a, b) => `${a} + ${b} = ${a + b}`,
   (a, b) => `${a} plus ${b} is ${a + b}.`,
   (a, b) => `Question: What is ${a} + ${b}?\nAnswer: ${a + b}`,
   (a, b) => `Question: What is ${a} plus ${b}?\nAnswer: ${a + b}`,
@@ -104,8 +103,8 @@ const additions: ReadonlyArray<(a: number, b: number, random: Random) => string>
 
 const addition: Task = (random) => {
   // One form a document, so that the form predicts itself and the answer alone is to be learnt
-  const form = random.pick(additions)
-  return lines(random, 8, () => {
+  const form = random.below(2) === 0 ? equation : random.pick(additions)
+  return lines(random, form === equation ? 24 : 8, () => {
     const [a, b] = sum(random)
     return form(a, b, random)
   })

@@ -1,24 +1,23 @@
 /**
- * Pre-trains `tinkex/nano` with the engine: every parameter, AdamW, warm-up and cosine decay.
+ * Pre-trains `tinkex/nano` with the engine: every parameter, AdamW, warm-up, a constant rate, and a linear
+ * decay over the last quarter.
  *
  *     npx tsx scratchpad/pretrain-nano.ts [--minutes 45] [--steps N] [--windows 8] [--peak 0.003] [--seed 1] [--text 7] [--dir FOLDER] [--write]
  *
- * Either a number of steps or a time: with a time, the pace of the first steps sets the number of steps, so the run ends
- * about then. Steps, seed and windows together decide every bit of the result. With `--write` the weights are written to
+ * Either a number of steps or a time: with a time, the decay begins after three quarters of it and takes a third of the steps
+ * done till then. Steps, seed and the other options together decide every bit of the result. With `--write` the weights go to
  * `src/engine/internal/nanoWeights.generated.ts` at each evaluation at which the held-out loss is the lowest so far, and at
  * the end. In the folder (default `scratchpad/nano`): `log.jsonl`, a line each 20 steps and each evaluation, and `loss.svg`.
  */
-import * as Either from "effect/Either"
+import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
-import type { Datum } from "../src/engine/Engine.js"
-import { makeKernels } from "../src/engine/internal/kernels.js"
-import { makeModel } from "../src/engine/internal/model.js"
-import { nano } from "../src/engine/internal/modelConfig.js"
+import * as InProcessEngine from "../src/engine/InProcessEngine.js"
 import { encodeNanoWeights } from "../src/engine/internal/nanoWeights.js"
-import { makeRun, type Run } from "../src/engine/internal/run.js"
+import * as Models from "../src/engine/Models.js"
 import { heldOutTasks, heldOutText, taskWindow, trainingText, type Window } from "./nano-data.js"
+import { datumOf } from "./nano-model.js"
 import { seeded } from "./nano-tasks.js"
 
 const { values } = parseArgs({
@@ -42,44 +41,12 @@ const length = 256
 const textOfTen = Number(values.text)
 const warmUp = 100
 const settings = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, gradClipNorm: 1 }
+/** The last rate as a part of the peak. */
 const lowest = 0.02
 
 const log = (line: Readonly<Record<string, number | string>>) => {
   Fs.appendFileSync(Path.join(values.dir, "log.jsonl"), `${JSON.stringify(line)}\n`)
   console.log(JSON.stringify(line))
-}
-
-/** A datum whose loss is the mean over `tokens` tokens when the batch has so many. */
-const datum = (window: Window, tokens: number): Datum => {
-  const n = window.length - 1
-  return {
-    tokens: window.slice(0, n),
-    lossInputs: {
-      target_tokens: { data: window.slice(1), shape: [n] },
-      weights: { data: new Float32Array(n).fill(1 / tokens), shape: [n] }
-    }
-  }
-}
-
-const pass = (run: Run, batch: ReadonlyArray<Window>, backward: boolean): number => {
-  const tokens = batch.reduce((sum, window) => sum + window.length - 1, 0)
-  return Either.getOrThrow(
-    run.pass({ data: batch.map((window) => datum(window, tokens)), lossFn: "cross_entropy", lossConfig: {}, backward })
-  ).loss
-}
-
-/** Loss per token over all windows. */
-const evaluate = (run: Run, all: ReadonlyArray<Window>): number => {
-  const tokens = all.reduce((sum, window) => sum + window.length - 1, 0)
-  return all.reduce((sum, window) => sum + pass(run, [window], false) * (window.length - 1), 0) / tokens
-}
-
-const write = (run: Run) => {
-  const { base64, crc32 } = encodeNanoWeights(Either.getOrThrow(run.effectiveWeights()))
-  Fs.writeFileSync(
-    "src/engine/internal/nanoWeights.generated.ts",
-    `// Written by scratchpad/pretrain-nano.ts; do not edit.\nexport const crc32: number = ${crc32}\n\nexport const base64: string =\n  "${base64}"\n`
-  )
 }
 
 /** The loss of the log as a picture. */
@@ -140,54 +107,86 @@ const nextBatch = (): ReadonlyArray<Window> =>
     return share < textOfTen ? nextText() : taskWindow(random, length)
   })
 
-const model = Either.getOrThrow(makeModel(makeKernels(), nano, { seed: BigInt(seed) }))
-const run = Either.getOrThrow(makeRun(model, { baseModel: "tinkex/nano", lora: null }))
+const program = Effect.gen(function*() {
+  const engine = yield* InProcessEngine.make({ models: [{ ...Models.nano, weights: { seed: BigInt(seed) } }] })
+  yield* engine.createRun("nano", { baseModel: "tinkex/nano", lora: null })
 
-const started = performance.now()
-const minutes = () => (performance.now() - started) / 60_000
-let steps = values.steps === undefined ? Infinity : Number(values.steps)
-const measured = 30
-let best = Infinity
-let mean = 0
+  /** Mean loss per token of a batch. */
+  const pass = (batch: ReadonlyArray<Window>, backward: boolean) => {
+    const tokens = batch.reduce((sum, window) => sum + window.length - 1, 0)
+    return Effect.map(
+      engine.pass("nano", {
+        data: batch.map((window) => datumOf(window, 1 / tokens)),
+        lossFn: "cross_entropy",
+        lossConfig: {},
+        backward
+      }),
+      ({ loss }) => loss
+    )
+  }
 
-for (let step = 1; step <= steps; step++) {
-  const progress = steps === Infinity ? 0 : step / steps
-  const rate = peak * Math.min(step / warmUp, lowest + (1 - lowest) * (1 + Math.cos(Math.PI * progress)) / 2)
-  const loss = pass(run, nextBatch(), true)
-  const { gradNorm } = Either.getOrThrow(run.optimStep({ ...settings, learningRate: rate }))
-  mean += loss / 20
-  if (step === measured && steps === Infinity) {
-    // Evaluations take about a fortieth of the time
-    steps = Math.floor(Number(values.minutes) * 0.97 * step / minutes())
-    log({ windows, length, peak, seed, steps, trainingWindows: text.length, heldOutWindows: textOut.length })
-  }
-  if (step % 20 === 0) {
-    log({
-      step,
-      loss: Number(mean.toFixed(4)),
-      gradNorm: Number(gradNorm.toFixed(3)),
-      rate: Number(rate.toPrecision(4)),
-      epoch: Number((epochs - 1 + taken / text.length).toFixed(2)),
-      tokensPerSecond: Math.round(step * windows * length / (60 * minutes())),
-      minutes: Number(minutes().toFixed(2))
-    })
-    mean = 0
-  }
-  if (step % 250 === 0 && step < steps) {
-    const held = evaluate(run, textSample)
-    log({ step, text: Number(held.toFixed(4)), tasks: Number(evaluate(run, tasksOut).toFixed(4)) })
-    plot()
-    if (held < best) {
-      best = held
-      if (values.write) write(run)
+  const write = Effect.map(engine.exportRun("nano", { optimizer: false }), ({ weights }) => {
+    const flat = new Float32Array(weights.reduce((sum, { data }) => sum + data.length, 0))
+    let at = 0
+    for (const { data } of weights) {
+      flat.set(data, at)
+      at += data.length
+    }
+    const { base64, crc32 } = encodeNanoWeights(flat)
+    Fs.writeFileSync(
+      "src/engine/internal/nanoWeights.generated.ts",
+      `// Written by scratchpad/pretrain-nano.ts; do not edit.\nexport const crc32: number = ${crc32}\n\nexport const base64: string =\n  "${base64}"\n`
+    )
+  })
+
+  log({ windows, length, peak, textOfTen, seed, trainingWindows: text.length, heldOutWindows: textOut.length })
+  const started = performance.now()
+  const minutes = () => (performance.now() - started) / 60_000
+  let steps = values.steps === undefined ? Infinity : Number(values.steps)
+  /** The last step at the full rate. */
+  let constant = Math.floor(0.75 * steps)
+  let best = Infinity
+  let mean = 0
+
+  for (let step = 1; step <= steps; step++) {
+    if (steps === Infinity && minutes() > 0.75 * Number(values.minutes)) {
+      constant = step
+      steps = Math.ceil(step / 0.75)
+    }
+    const rate = peak *
+      (step <= constant ? Math.min(step / warmUp, 1) : lowest + (1 - lowest) * (steps - step) / (steps - constant))
+    mean += (yield* pass(nextBatch(), true)) / 20
+    const { gradNorm } = yield* engine.optimStep("nano", { ...settings, learningRate: rate })
+    if (step % 20 === 0) {
+      log({
+        step,
+        loss: Number(mean.toFixed(4)),
+        gradNorm: Number(gradNorm.toFixed(3)),
+        rate: Number(rate.toPrecision(4)),
+        epoch: Number((epochs - 1 + taken / text.length).toFixed(2)),
+        tokensPerSecond: Math.round(step * windows * length / (60 * minutes())),
+        minutes: Number(minutes().toFixed(2))
+      })
+      mean = 0
+    }
+    if (step % 250 === 0 && step < steps) {
+      const held = yield* pass(textSample, false)
+      log({ step, text: Number(held.toFixed(4)), tasks: Number((yield* pass(tasksOut, false)).toFixed(4)) })
+      plot()
+      if (held < best) {
+        best = held
+        if (values.write) yield* write
+      }
     }
   }
-}
-log({
-  step: steps,
-  text: Number(evaluate(run, textOut).toFixed(4)),
-  tasks: Number(evaluate(run, tasksOut).toFixed(4)),
-  minutes: Number(minutes().toFixed(2))
+  log({
+    step: steps,
+    text: Number((yield* pass(textOut, false)).toFixed(4)),
+    tasks: Number((yield* pass(tasksOut, false)).toFixed(4)),
+    minutes: Number(minutes().toFixed(2))
+  })
+  plot()
+  if (values.write) yield* write
 })
-plot()
-if (values.write) write(run)
+
+await Effect.runPromise(Effect.scoped(program))
