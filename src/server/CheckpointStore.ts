@@ -17,6 +17,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { RunState } from "../engine/Engine.js"
@@ -113,8 +114,6 @@ export class CheckpointStore extends Context.Tag("tinkex/server/CheckpointStore"
   ) => Effect.Effect<Entry, CheckpointError>
   /** One file of a checkpoint. */
   readonly file: (path: TinkerPath.TinkerPath, name: string) => Effect.Effect<Uint8Array, CheckpointError>
-  /** Removes what has expired. */
-  readonly sweep: Effect.Effect<void>
   readonly saveRun: (record: RunRecord) => Effect.Effect<void, CheckpointError>
   /** Runs of this and earlier lives of the server, in no order. */
   readonly runs: Effect.Effect<ReadonlyArray<RunRecord>>
@@ -162,6 +161,14 @@ const namePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$/
  * @category guards
  */
 export const isName = (name: string): boolean => namePattern.test(name)
+
+/**
+ * Tells that a name is taken.
+ *
+ * @internal
+ */
+export const takenText = (path: TinkerPath.TinkerPath): string =>
+  `Checkpoint '${path.name}' already exists as ${TinkerPath.format(path)}; save under another name, or with overwrite`
 
 /** Ids as names of directories: readable, and free of separators. */
 const directoryOf = (id: string): string => encodeURIComponent(id).replaceAll(".", "%2E").replaceAll("*", "%2A")
@@ -294,7 +301,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
       if (before !== undefined && options.overwrite !== true) {
         return yield* new CheckpointError({
           reason: "AlreadyExists",
-          detail: `Checkpoint '${self.name}' already exists as ${key}; save under another name, or with overwrite`
+          detail: takenText(self)
         })
       }
       const createdAt = yield* Clock.currentTimeMillis
@@ -384,6 +391,13 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
       disk.remove(directory(self))
     )
 
+  const sweep = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    const expired = Array.from(stored.values()).filter(({ entry }) => (entry.expiresAt ?? Infinity) <= now)
+    yield* Effect.forEach(expired, ({ entry }) => Effect.ignoreLogged(erase(entry.path)), { discard: true })
+  })
+  yield* sweep.pipe(Effect.schedule(Schedule.spaced("1 minute")), Effect.interruptible, Effect.forkScoped)
+
   return {
     save,
     load,
@@ -415,11 +429,6 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
         stored.set(TinkerPath.format(self), { entry: next, generation })
         return next
       }).pipe(Effect.uninterruptible),
-    sweep: Effect.gen(function*() {
-      const now = yield* Clock.currentTimeMillis
-      const expired = Array.from(stored.values()).filter(({ entry }) => (entry.expiresAt ?? Infinity) <= now)
-      yield* Effect.forEach(expired, ({ entry }) => Effect.ignoreLogged(erase(entry.path)), { discard: true })
-    }),
     saveRun: (record) =>
       Effect.zipRight(
         storage(

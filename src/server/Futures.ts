@@ -77,6 +77,8 @@ export class Futures extends Context.Tag("tinkex/server/Futures")<Futures, {
   readonly settle: (id: string, outcome: Either.Either<Result, Failure>) => Effect.Effect<void>
   /** Waits for the result, at most as long as the long poll is held. */
   readonly poll: (id: string) => Effect.Effect<Poll>
+  /** Whether anything is known of a request: promised, kept or dropped. */
+  readonly isKnown: (id: string) => Effect.Effect<boolean>
   /** Makes every poll that is being held answer now. */
   readonly release: Effect.Effect<void>
   /** How many are promised and how many are kept. */
@@ -184,6 +186,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       submit,
       settle,
       poll,
+      isKnown: (id) => Effect.sync(() => entries.has(id) || dropped.has(id)),
       release: Effect.asVoid(Deferred.succeed(shutdown, void 0)),
       stats: Effect.sync(() => ({ pending, kept: entries.size - pending, bytes }))
     }

@@ -3,12 +3,12 @@
  *
  * @since 0.1.0
  */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
-import type * as FileSystem from "@effect/platform/FileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
 import type { ServeError } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import type * as Path from "@effect/platform/Path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -76,7 +76,7 @@ export const make = (
   })
 
 /**
- * A server of its own on a port, over an engine and a file system.
+ * A server of its own on a port, over an engine and Node's file system.
  *
  * @since 0.1.0
  * @category layers
@@ -86,5 +86,9 @@ export const layer = (
 ): Layer.Layer<
   NodeServer | Server.Server,
   ServeError | CheckpointError,
-  Engine | FileSystem.FileSystem | Path.Path
-> => Layer.scoped(NodeServer, make(options)).pipe(Layer.provideMerge(Server.layer(options)))
+  Engine
+> =>
+  Layer.scoped(NodeServer, make(options)).pipe(
+    Layer.provideMerge(Server.layer(options)),
+    Layer.provide(Layer.merge(NodeFileSystem.layer, NodePath.layer))
+  )

@@ -181,6 +181,7 @@ export const make: Effect.Effect<
         baseModel: plan.baseModel,
         loraRank: plan.lora?.rank ?? null,
         createdAt,
+        ...(plan.session.projectId === undefined ? {} : { projectId: plan.session.projectId }),
         ...(plan.userMetadata === undefined ? {} : { userMetadata: stringValues(plan.userMetadata) })
       })).pipe(Effect.mapError(Results.checkpointFailure))
 

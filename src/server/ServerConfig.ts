@@ -125,6 +125,7 @@ export const make = (options: Options = {}): Context.Tag.Service<ServerConfig> =
     ...Service.clientConfigDefaults,
     usePyqwestTransport: false,
     createModelViaLoadWeights: true,
+    sampleJoinSamplingSession: true,
     ...options.clientConfig
   },
   limits: { ...defaultLimits, ...options.limits }

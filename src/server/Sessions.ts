@@ -10,12 +10,12 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { CreateSessionRequest, FinishSessionRequest } from "../protocol/Session.js"
 import { stringValues } from "./internal/metadata.js"
 import { forbidden, gone, notFound, type Refusal, tooMany } from "./internal/refusal.js"
+import { uuid } from "./internal/uuid.js"
 import { ServerConfig } from "./ServerConfig.js"
 
 /**
@@ -69,16 +69,6 @@ export const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerCon
     const expiry = Duration.toMillis(config.sessionExpiry)
     const sessions = new Map<string, Session & { readonly scope: Scope.CloseableScope }>()
     let alive = 0
-
-    const uuid = Effect.map(
-      Effect.replicateEffect(Random.nextIntBetween(0, 0x10000), 8),
-      (words) => {
-        const hex = words.map((word, i) =>
-          (i === 3 ? (word & 0x0fff) | 0x4000 : i === 4 ? (word & 0x3fff) | 0x8000 : word).toString(16).padStart(4, "0")
-        )
-        return `${hex[0]}${hex[1]}-${hex[2]}-${hex[3]}-${hex[4]}-${hex[5]}${hex[6]}${hex[7]}`
-      }
-    )
 
     const expire = (session: Session & { readonly scope: Scope.CloseableScope }) =>
       Effect.suspend(() => {

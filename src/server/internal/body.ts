@@ -6,11 +6,11 @@
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Zlib from "node:zlib"
 import * as Json from "../../protocol/Json.js"
+import * as ParseProblem from "../../protocol/ParseProblem.js"
 import { badRequest, Refusal, tooLarge } from "./refusal.js"
 import { track, type Uploads } from "./uploads.js"
 
@@ -110,33 +110,8 @@ export const parseJson = (bytes: Uint8Array): Effect.Effect<unknown, Refusal> =>
       Effect.flatMap((text) => Effect.mapError(Json.parse(text), () => badRequest("The body is not valid JSON")))
     )
 
-/** Keys are told when they look like names of fields; anything else could be a value. */
-const pathOf = (path: ReadonlyArray<PropertyKey>): string => {
-  let out = ""
-  for (const part of path) {
-    if (typeof part === "number") out += `[${part}]`
-    else if (typeof part === "string" && /^[a-z][a-z_]{0,31}$/.test(part)) out += out === "" ? part : `.${part}`
-    else out += out === "" ? "*" : ".*"
-  }
-  return out
-}
-
-/**
- * What is wrong with the first field that is: its name and what was expected. Never what was there.
- *
- * @internal
- */
-export const describe = (error: ParseResult.ParseError): string => {
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
-  if (issue === undefined) return "The request is malformed"
-  const at = pathOf(issue.path)
-  const actual = issue.message.indexOf(", actual ")
-  const message = actual >= 0 ? issue.message.slice(0, actual) : issue.message
-  return `${at === "" ? "body" : at}: ${message.startsWith("E") ? `e${message.slice(1)}` : message}`
-}
-
 /** @internal */
 export const decode = <A, I>(schema: Schema.Schema<A, I>): (input: unknown) => Effect.Effect<A, Refusal> => {
   const run = Schema.decodeUnknown(schema)
-  return (input) => Effect.mapError(run(input), (error) => badRequest(describe(error)))
+  return (input) => Effect.mapError(run(input), (error) => badRequest(ParseProblem.describe(error)))
 }

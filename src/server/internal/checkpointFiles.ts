@@ -81,3 +81,13 @@ export const readState = Effect.fnUntraced(function*<E>(
     }))
   return { ...state, optimizer: { step: Number(moments.metadata["step"] ?? 0), m: named("m."), v: named("v.") } }
 })
+
+/**
+ * Those of a checkpoint's files that go into an archive: the weights, and the mark that they are complete.
+ *
+ * @internal
+ */
+export const archived = (names: ReadonlyArray<string>): ReadonlyArray<string> => [
+  ...names.filter((name) => name !== optimizerFile),
+  "checkpoint_complete"
+]

@@ -3,6 +3,8 @@
  *
  * @internal
  */
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as Effect from "effect/Effect"
 
 const prefix = "/api/v1/"
 
@@ -76,3 +78,19 @@ const words = new Set([
  */
 export const endpointOf = (path: string): string =>
   path.split("/").reverse().find((part) => words.has(part)) ?? "unknown"
+
+/**
+ * The URL under which the client reached the server, up to the path of the protocol.
+ *
+ * @internal
+ */
+export const origin: Effect.Effect<string, never, HttpServerRequest.HttpServerRequest> = Effect.map(
+  HttpServerRequest.HttpServerRequest,
+  ({ headers, originalUrl }) => {
+    const absolute = /^(https?:\/\/[^/]+)(.*)$/.exec(originalUrl)
+    const path = absolute?.[2] ?? originalUrl
+    const base = path.slice(0, Math.max(0, path.indexOf(prefix)))
+    const scheme = headers["x-forwarded-proto"] === "https" ? "https" : "http"
+    return `${absolute?.[1] ?? `${scheme}://${headers["host"] ?? "localhost"}`}${base}`
+  }
+)

@@ -1,12 +1,18 @@
 /**
- * Configuration, capabilities, health, telemetry.
+ * Configuration, capabilities, health, telemetry, tokens.
  *
  * @internal
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Service from "../../protocol/Service.js"
-import { encoded, get, json, post } from "../internal/http.js"
+import { ServiceGroup } from "../../protocol/TinkerApi.js"
+import { json, post, route } from "../internal/http.js"
+import { implement } from "../internal/implement.js"
+import { notImplemented } from "../internal/refusal.js"
+import { Tokens } from "../internal/tokens.js"
 import { Models } from "../Models.js"
 import { ServerConfig } from "../ServerConfig.js"
 
@@ -14,19 +20,37 @@ import { ServerConfig } from "../ServerConfig.js"
 export const routes = Effect.gen(function*() {
   const config = yield* ServerConfig
   const models = yield* Models
-  const clientConfig = encoded(Service.ClientConfig)
-  const dynamicConfig = encoded(Service.DynamicConfig)
-  const capabilities = encoded(Service.ServerCapabilities)
+  const tokens = yield* Tokens
+  const telemetry = Effect.succeed(json({ status: "accepted" }))
+  const described = implement(ServiceGroup, {
+    clientConfig: () => Effect.succeed(config.clientConfig),
+    dynamicConfig: () => Effect.succeed({ ...Service.dynamicConfigDefaults, sampleCancelEnabled: true }),
+    authToken: () => Effect.map(Clock.currentTimeMillis, (now) => ({ jwt: Redacted.make(tokens.jwt(now)) })),
+    healthz: () => Effect.succeed({ status: "ok" }),
+    capabilities: () => Effect.succeed({ supportedModels: models.supported }),
+    telemetry: () => telemetry
+  })
   return [
-    get("/healthz", Effect.sync(() => json({ status: "ok" }))),
-    post("/client/config", Schema.Unknown, () => clientConfig(config.clientConfig)),
-    post(
-      "/client/dynamic_config",
-      Schema.Unknown,
-      () => dynamicConfig({ ...Service.dynamicConfigDefaults, sampleCancelEnabled: true })
-    ),
-    get("/get_server_capabilities", Effect.suspend(() => capabilities({ supportedModels: models.supported }))),
+    ...described.filter(({ path }) => path !== "/telemetry"),
     // clients send a refused batch again every second for ever, so whatever comes is accepted (wire-protocol 5.12)
-    post("/telemetry", Schema.Unknown, () => Effect.succeed(json({ status: "accepted" })))
+    post("/telemetry", Schema.Unknown, () => telemetry),
+    route(
+      "GET",
+      "/auth/apikey/me",
+      Effect.succeed(json({
+        key_id: 0,
+        name: "local",
+        note: "The key of an embedded server",
+        details: { org_details: { name: "local" }, user_details: { email: "" } }
+      }))
+    ),
+    route("DELETE", "/auth/apikey/me", notImplemented("The key of an embedded server is set where it is started")),
+    // clients call these only when the configuration says so, and it does not
+    route("POST", "/retrieve_futures", notImplemented("This server has no completion queue; poll retrieve_future")),
+    route(
+      "POST",
+      "/create_custom_loss",
+      notImplemented("This server runs no uploaded losses; compute the loss on the client")
+    )
   ]
 })

@@ -1,0 +1,58 @@
+/**
+ * What the server counts of itself, for `/metrics`.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { MetricDefinition } from "../../observability/MetricNames.js"
+import * as Metrics from "../../observability/Metrics.js"
+import * as PrometheusExport from "../../observability/PrometheusExport.js"
+import type { Stats } from "../Server.js"
+
+const gauges: ReadonlyArray<readonly [keyof Stats, string, MetricDefinition["unit"], string]> = [
+  ["sessions", "tinkex.server.sessions", "count", "Sessions that have not ended"],
+  ["runs", "tinkex.server.runs", "count", "Training runs in memory"],
+  ["queuedOperations", "tinkex.server.operations.queued", "count", "Operations that wait or run"],
+  ["samplers", "tinkex.server.samplers", "count", "Samplers of live sessions"],
+  ["sampleRequests", "tinkex.server.samples.in_flight", "count", "Sample requests that wait or run"],
+  ["pendingFutures", "tinkex.server.futures.pending", "count", "Results that are promised"],
+  ["keptResults", "tinkex.server.futures.kept", "count", "Results that can be read again"],
+  ["keptResultBytes", "tinkex.server.futures.kept_bytes", "bytes", "Their size"]
+]
+
+const requests = "tinkex.server.requests"
+const duration = "tinkex.server.request_ms"
+
+const definitions: ReadonlyArray<MetricDefinition> = [
+  { name: requests, kind: "counter", unit: "count", help: "Requests answered", labels: ["endpoint", "status"] },
+  {
+    name: duration,
+    kind: "histogram",
+    unit: "ms",
+    help: "Time to the answer, long polls included",
+    labels: ["endpoint"]
+  },
+  ...gauges.map(([, name, unit, help]): MetricDefinition => ({ name, kind: "gauge", unit, help, labels: [] }))
+]
+
+/** @internal */
+export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>) {
+  const metrics = yield* Metrics.make({ snapshotInterval: "off", definitions })
+  return {
+    /** Counts an answer; `started` is when its request came. */
+    answered: (endpoint: string, status: number, started: number): Effect.Effect<void> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.zipRight(
+          metrics.increment(requests, 1, { endpoint, status: String(status) }),
+          metrics.recordHistogram(duration, now - started, { endpoint })
+        )),
+    app: Effect.flatMap(
+      stats,
+      (now) => Effect.forEach(gauges, ([key, name]) => metrics.setGauge(name, now[key]), { discard: true })
+    ).pipe(
+      Effect.zipRight(PrometheusExport.httpApp),
+      Effect.provideService(Metrics.Metrics, metrics)
+    )
+  }
+})

@@ -1,0 +1,77 @@
+/**
+ * What the server signs: bearer tokens, and links to files that need no key.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TinkerPath from "../../protocol/TinkerPath.js"
+import { equal, hmac, secret } from "./hash.js"
+
+/** How long a bearer token holds. */
+const jwtSeconds = 3600
+
+/**
+ * How long a link to a file holds.
+ *
+ * @internal
+ */
+export const linkMillis = 3_600_000
+
+/** @internal */
+export interface Tokens {
+  /** A bearer token for the one user that there is. */
+  readonly jwt: (now: number) => string
+  readonly isJwt: (text: string, now: number) => boolean
+  /** The last part of a link: what it leads to, until when, and that this server says so. */
+  readonly link: (path: TinkerPath.TinkerPath, expires: number) => string
+  /** Where a link leads, if it is of this server and has not expired. */
+  readonly follow: (token: string, now: number) => TinkerPath.TinkerPath | undefined
+}
+
+/** @internal */
+export const Tokens = Context.GenericTag<Tokens>("tinkex/server/Tokens")
+
+const encode = (text: string): string => Buffer.from(text).toString("base64url")
+const decode = (text: string): string => Buffer.from(text, "base64url").toString()
+
+/** @internal */
+export const make = (key: Uint8Array): Tokens => {
+  const header = encode(JSON.stringify({ alg: "HS256", typ: "JWT" }))
+  const signed = (text: string): string => `${text}.${hmac(key, text)}`
+  const verified = (text: string): string | undefined => {
+    const dot = text.lastIndexOf(".")
+    return dot > 0 && equal(text, signed(text.slice(0, dot))) ? text.slice(0, dot) : undefined
+  }
+  return {
+    jwt: (now) => {
+      const claims = {
+        iss: "passport-local",
+        sub: "tml:organization_user:local",
+        org_id: "local",
+        email: "",
+        exp: Math.floor(now / 1000) + jwtSeconds
+      }
+      return signed(`${header}.${encode(JSON.stringify(claims))}`)
+    },
+    isJwt: (text, now) => {
+      const body = verified(text)
+      if (body === undefined || !body.startsWith(`${header}.`)) return false
+      // signed by this server, so it holds what `jwt` put in
+      const claims: { readonly exp: number } = JSON.parse(decode(body.slice(header.length + 1)))
+      return claims.exp * 1000 > now
+    },
+    link: (path, expires) => signed(encode(`${expires} ${TinkerPath.format(path)}`)),
+    follow: (token, now) => {
+      const body = verified(token)
+      if (body === undefined || body.includes(".")) return undefined
+      const text = decode(body)
+      const space = text.indexOf(" ")
+      return Number(text.slice(0, space)) > now ? TinkerPath.unsafeParse(text.slice(space + 1)) : undefined
+    }
+  }
+}
+
+/** @internal */
+export const layer: Layer.Layer<Tokens> = Layer.effect(Tokens, Effect.sync(() => make(secret())))

@@ -1,0 +1,80 @@
+/**
+ * Files of checkpoints: archives, and links that need no key.
+ *
+ * @internal
+ */
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { ArchiveUrl } from "../../protocol/Checkpoint.js"
+import { CheckpointStore } from "../CheckpointStore.js"
+import * as Body from "../internal/body.js"
+import { archived } from "../internal/checkpointFiles.js"
+import { pathOf, stored } from "../internal/checkpointPath.js"
+import { json, route } from "../internal/http.js"
+import { origin } from "../internal/location.js"
+import { forbidden } from "../internal/refusal.js"
+import * as Tar from "../internal/tar.js"
+import { linkMillis, Tokens } from "../internal/tokens.js"
+
+const decodeCheckpoint = Body.decode(
+  Schema.Struct({ run: Schema.String, kind: Schema.String, name: Schema.String })
+)
+const decodeFile = Body.decode(Schema.Struct({ token: Schema.String, file: Schema.String }))
+const encodeUrl = Schema.encode(ArchiveUrl)
+
+/** @internal */
+export const routes = Effect.gen(function*() {
+  const checkpoints = yield* CheckpointStore
+  const tokens = yield* Tokens
+
+  const follow = (token: string) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const path = tokens.follow(token, now)
+      return path === undefined
+        ? Effect.fail(forbidden("The link is not of this server, or it has expired"))
+        : Effect.succeed(path)
+    })
+
+  return [
+    route(
+      "GET",
+      "/training_runs/:run/checkpoints/:kind/:name/archive",
+      Effect.gen(function*() {
+        const path = yield* Effect.flatMap(
+          HttpRouter.params,
+          (params) => Effect.flatMap(decodeCheckpoint(params), pathOf)
+        )
+        yield* stored(checkpoints.get(path))
+        const expires = (yield* Clock.currentTimeMillis) + linkMillis
+        const url = `${yield* origin}/api/v1/files/${tokens.link(path, expires)}/archive.tar`
+        const body = yield* Effect.orDie(encodeUrl({ url, expires: DateTime.unsafeMake(expires) }))
+        return HttpServerResponse.setHeaders(json(body, 302), {
+          location: url,
+          expires: new Date(expires).toUTCString()
+        })
+      })
+    ),
+    route(
+      "GET",
+      "/files/:token/:file",
+      Effect.gen(function*() {
+        const { file, token } = yield* Effect.flatMap(HttpRouter.params, decodeFile)
+        const path = yield* follow(token)
+        if (file !== "archive.tar") {
+          const bytes = yield* stored(checkpoints.file(path, file))
+          return HttpServerResponse.uint8Array(bytes, { contentType: "application/octet-stream" })
+        }
+        const entry = yield* stored(checkpoints.get(path))
+        const files = yield* Effect.forEach(
+          archived(entry.files.map(({ name }) => name)),
+          (name) => Effect.map(stored(checkpoints.file(path, name)), (bytes) => ({ name, bytes }))
+        )
+        return HttpServerResponse.uint8Array(Tar.pack(files, entry.createdAt), { contentType: "application/x-tar" })
+      })
+    )
+  ]
+})
