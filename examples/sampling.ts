@@ -24,7 +24,7 @@ const program = Effect.gen(function*() {
     stop: ["\n"]
   })
   for (const { logprobs, stopReason, tokens } of sequences) {
-    const mean = (logprobs ?? []).reduce((sum, value) => sum + value, 0) / tokens.length
+    const mean = Array.from(logprobs ?? []).reduce((sum, value) => sum + value, 0) / tokens.length
     yield* Effect.log(`${JSON.stringify(decode(tokens))} (${stopReason}, mean log-probability ${mean.toFixed(2)})`)
   }
   const logprobs = yield* sampler.computeLogprobs(prompt)

@@ -37,8 +37,8 @@ export const allowed = (() => {
     engine: [],
     server,
     NodeTinkex,
-    LocalTinkex: doors,
-    testing: [...doors, "LocalTinkex"],
+    LocalTinkex: [...doors, "NodeTinkex"],
+    testing: [...doors, "NodeTinkex", "LocalTinkex"],
     cli: [...doors, "NodeTinkex", "LocalTinkex", "testing"]
   }
 })()

@@ -5,6 +5,13 @@
  */
 
 /**
+ * What a server answers when it does not do what was asked: a status and `{"detail": ...}`.
+ *
+ * @since 0.1.0
+ */
+export * as ApiError from "./protocol/ApiError.js"
+
+/**
  * The audit log of an organisation (wire-protocol 3.11, SDK 0.38).
  *
  * @since 0.1.0
@@ -33,6 +40,21 @@ export * as Checkpoint from "./protocol/Checkpoint.js"
 export * as Datum from "./protocol/Datum.js"
 
 /**
+ * Training requests and their results as protobuf (wire-protocol 4), both ways. Written by hand, because numbers then go
+ * from memory to the wire and back as whole blocks; generated code is what the tests hold it against.
+ *
+ * @since 0.1.0
+ */
+export * as ForwardBackwardCodec from "./protocol/ForwardBackwardCodec.js"
+
+/**
+ * Training requests and their results as JSON, for peers that know nothing of protobuf (wire-protocol 10.2).
+ *
+ * @since 0.1.0
+ */
+export * as ForwardBackwardJson from "./protocol/ForwardBackwardJson.js"
+
+/**
  * Requests whose result comes later, and the answers to polling for it.
  *
  * @since 0.1.0
@@ -47,11 +69,25 @@ export * as Futures from "./protocol/Futures.js"
 export * as InvalidInput from "./protocol/InvalidInput.js"
 
 /**
+ * JSON whose integers keep all their digits: `seq_id` and `seed` may be beyond 2^53 (wire-protocol 3.7, 3.8).
+ *
+ * @since 0.1.0
+ */
+export * as Json from "./protocol/Json.js"
+
+/**
  * The error of bytes or JSON that are not what the protocol says.
  *
  * @since 0.1.0
  */
 export * as MalformedMessage from "./protocol/MalformedMessage.js"
+
+/**
+ * Joins the results of the chunks of one call, and their metrics by the reduction that each name carries.
+ *
+ * @since 0.1.0
+ */
+export * as MetricReduction from "./protocol/MetricReduction.js"
 
 /**
  * Creating, describing and unloading the models that are trained.
@@ -73,6 +109,27 @@ export * as ModelInput from "./protocol/ModelInput.js"
  * @since 0.1.0
  */
 export * as NumericArray from "./protocol/NumericArray.js"
+
+/**
+ * What is wrong with data that does not fit its schema, in words that show where and what, never the values.
+ *
+ * @since 0.1.0
+ */
+export * as ParseProblem from "./protocol/ParseProblem.js"
+
+/**
+ * The paths of the protocol. All of them are under `prefix`; ids are written as `TinkerPath.encodeId` writes them.
+ *
+ * @since 0.1.0
+ */
+export * as Routes from "./protocol/Routes.js"
+
+/**
+ * Sampling results as protobuf (wire-protocol 4), both ways. Requests travel as JSON, see `Sampling.SampleRequest`.
+ *
+ * @since 0.1.0
+ */
+export * as SampleCodec from "./protocol/SampleCodec.js"
 
 /**
  * Sampling requests and their results.
@@ -110,6 +167,15 @@ export * as TelemetryEvents from "./protocol/TelemetryEvents.js"
 export * as TensorData from "./protocol/TensorData.js"
 
 /**
+ * The endpoints of the protocol whose bodies are JSON in both directions, as one description for a server and its OpenAPI
+ * page. `forward_backward`, `asample`, `retrieve_future` and archives are plain routes: they carry protobuf, wait or
+ * redirect. Clients take paths from `Routes` and schemas from the other modules, and do not need this one.
+ *
+ * @since 0.1.0
+ */
+export * as TinkerApi from "./protocol/TinkerApi.js"
+
+/**
  * Addresses of checkpoints, `tinker://<run>/<kind>/<name>`, and their form in URLs.
  *
  * @since 0.1.0
@@ -138,6 +204,103 @@ export * as Version from "./protocol/Version.js"
 export * as Weights from "./protocol/Weights.js"
 
 /**
+ * Compressed bodies (wire-protocol 4.2): one zstd frame, default level, content size in its header. The library behind it
+ * is loaded on first use.
+ *
+ * @since 0.1.0
+ */
+export * as Zstd from "./protocol/Zstd.js"
+
+/**
+ * Circuit breakers: after repeated failures of a dependency, calls are refused at once instead of being sent to it, until
+ * a probe shows that it has recovered.
+ *
+ * ```mermaid
+ * stateDiagram-v2
+ *   Closed --> Open: consecutive failures, failure rate or slow-call rate
+ *   Open --> HalfOpen: open time over
+ *   HalfOpen --> Closed: enough probes succeeded
+ *   HalfOpen --> Open: a probe failed, longer
+ * ```
+ *
+ * Nygard, Release It! (2nd ed., 2018), chapter 5, names the pattern; the rates over a window are those of resilience4j.
+ * Every transition is a pure function inside one `Ref.modify`, and time is `Clock`, so `TestClock` drives it.
+ *
+ * @since 0.1.0
+ */
+export * as CircuitBreaker from "./resilience/CircuitBreaker.js"
+
+/**
+ * A gate before a shared resource: at most so many calls inside at once and so many bytes, first come first served, adapting
+ * both the number inside and the rate of starts to what the resource refuses.
+ *
+ * - *Fair.* A permit that comes back is handed to the first in line; nobody else is woken, nobody overtakes.
+ * - *Bytes* (wire-protocol 5.6): whoever is first may enter while the balance is not negative and may overdraw it, so that
+ *   one oversize call still passes.
+ * - *Adaptive number*: additive increase, multiplicative decrease (Chiu and Jain 1989; TCP's congestion avoidance, RFC 5681;
+ *   the decrease of 0.9 and the rule that a gate less than half full does not grow are Netflix concurrency-limits'
+ *   `AIMDLimit`). A refusal reduces the limit to 0.9 of the number that was inside when the refused call entered, at most
+ *   once a round; each success adds `1 / limit`.
+ * - *Adaptive rate*: a token bucket whose rate follows CUBIC (RFC 9438) as in AWS's adaptive retry mode (beta 0.7, scale
+ *   0.4 per second cubed, smoothing 0.8), off until the first refusal. After a refusal it restarts at 0.7 of the refused
+ *   rate, levels out at 0.95 of it, and probes on from there, gently up to 1.25 of it. In every window of t seconds
+ *   there are at most `burst + rate * t` starts, where burst is 1 start or 50 ms' worth of them.
+ *
+ * @since 0.1.0
+ */
+export * as ConcurrencyGate from "./resilience/ConcurrencyGate.js"
+
+/**
+ * One shared back-off deadline per key: when a server says "too many requests, come back in t", everybody who talks to it
+ * under that key waits, not only the caller that was told.
+ *
+ * ```mermaid
+ * stateDiagram-v2
+ *   Idle --> Waiting: setBackoff
+ *   Waiting --> Waiting: setBackoff, later of the two deadlines
+ *   Waiting --> Idle: deadline over, or a success that started after the last setBackoff
+ * ```
+ *
+ * The deadline is kept in `Clock.currentTimeNanos`, which never goes back. It is extended, never shortened. A success clears
+ * it only if it started after the last refusal: one that was already under way says nothing about the present. Whoever
+ * waits looks again after waking, and wakes a random moment late, so that waiters do not return as a herd.
+ *
+ * @since 0.1.0
+ */
+export * as RateLimiter from "./resilience/RateLimiter.js"
+
+/**
+ * Retry budgets: retries may be a share of the calls made lately plus a small constant rate, so that a dependency that fails
+ * for everybody is not buried under the retries of everybody.
+ *
+ * Finagle's `RetryBudget` (finagle.github.io/blog/2016/02/08/retry-budgets) and tower's `retry::budget`, with Finagle's
+ * defaults: 20 % of the calls of the last 10 seconds plus 10 retries per second. In any 10 seconds there are at most
+ * `percent * calls + minPerSecond * 10` retries; what was not used decays with the window.
+ *
+ * @since 0.1.0
+ */
+export * as RetryBudget from "./resilience/RetryBudget.js"
+
+/**
+ * Retry policies: how often to try again, how long to wait in between, and when to stop.
+ *
+ * The wait before attempt n + 1 is drawn uniformly from 0 to `min(cap, base * factor^(n - 1))`: "full jitter", which makes
+ * the least work for the server among the usual ones (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
+ * 2015). If the server said how long to wait, the drawn wait is added to that, never taken off. The last error comes out as
+ * it went in.
+ *
+ * @since 0.1.0
+ */
+export * as RetryPolicy from "./resilience/RetryPolicy.js"
+
+/**
+ * A live view of a run in the terminal.
+ *
+ * @since 0.1.0
+ */
+export * as ConsoleView from "./observability/ConsoleView.js"
+
+/**
  * The catalogue of built-in metrics: names, kinds, units, labels and what they mean.
  *
  * @since 0.1.0
@@ -152,6 +315,34 @@ export * as MetricNames from "./observability/MetricNames.js"
 export * as MetricSnapshot from "./observability/MetricSnapshot.js"
 
 /**
+ * Counters, gauges, histograms and summaries that the library keeps of itself, and that you may keep of your own.
+ *
+ * @since 0.1.0
+ */
+export * as Metrics from "./observability/Metrics.js"
+
+/**
+ * Small plots in text, for a terminal or a log.
+ *
+ * @since 0.1.0
+ */
+export * as Plot from "./observability/Plot.js"
+
+/**
+ * Line plots as SVG, for reports of experiments.
+ *
+ * @since 0.1.0
+ */
+export * as PlotSvg from "./observability/PlotSvg.js"
+
+/**
+ * Metrics as a page that Prometheus and its relatives scrape.
+ *
+ * @since 0.1.0
+ */
+export * as PrometheusExport from "./observability/PrometheusExport.js"
+
+/**
  * Quantiles of a stream of numbers in bounded memory, with a relative error that is proven.
  *
  * @since 0.1.0
@@ -159,11 +350,29 @@ export * as MetricSnapshot from "./observability/MetricSnapshot.js"
 export * as QuantileSketch from "./observability/QuantileSketch.js"
 
 /**
+ * Names of span attributes, so that every span tells the same thing under the same name.
+ *
+ * Spans are named after the method that opens them, `Client.method` (`SamplingClient.sample`, `TrainingClient.forwardBackward`),
+ * one for each network call of the public interface; HTTP attempts inside are spans of the HTTP client. Attributes hold ids
+ * and counts, never contents. The library installs no exporter: spans go to the tracer of the application.
+ *
+ * @since 0.1.0
+ */
+export * as Spans from "./observability/Spans.js"
+
+/**
  * Mean and standard deviation over a sliding window of time.
  *
  * @since 0.1.0
  */
 export * as Summary from "./observability/Summary.js"
+
+/**
+ * Events of everything that happens, for whoever wants to listen: metrics, logs, a console, your own code.
+ *
+ * @since 0.1.0
+ */
+export * as Telemetry from "./observability/Telemetry.js"
 
 /**
  * What happens inside, as plain data: ids, counts and times, never a key, a prompt or a tensor.
@@ -201,8 +410,85 @@ export * as TokenizerSource from "./tokenizer/TokenizerSource.js"
 export * as Tokenizers from "./tokenizer/Tokenizers.js"
 
 /**
+ * The result of an operation that the service has accepted: many may wait for it, one fiber polls.
+ *
+ * @since 0.1.0
+ */
+export * as Future from "./client/Future.js"
+
+/**
+ * The way of every request to the service: breaker, limiter, gate, attempt, repeat.
+ *
+ * @since 0.1.0
+ */
+export * as HttpTransport from "./client/HttpTransport.js"
+
+/**
+ * Sampling from a model: a base model, saved weights, or those of a training run.
+ *
+ * @since 0.1.0
+ */
+export * as SamplingClient from "./client/SamplingClient.js"
+
+/**
+ * The sampling clients that are open: what each samples from, and which one is current.
+ *
+ * @since 0.1.0
+ */
+export * as SamplingRegistry from "./client/SamplingRegistry.js"
+
+/**
+ * The way in: one session at the service, and the clients that train and sample in it.
+ *
+ * @since 0.1.0
+ */
+export * as ServiceClient from "./client/ServiceClient.js"
+
+/**
+ * Training a model: passes over data, optimiser steps, saving and loading, in the order in which they are asked for.
+ *
+ * @since 0.1.0
+ */
+export * as TrainingClient from "./client/TrainingClient.js"
+
+/**
+ * Losses of your own: any differentiable function of the log-probabilities of the targets.
+ *
+ * The service computes gradients of cross-entropy, which is exactly linear in its weights. So the log-probabilities are
+ * asked for first, your loss C gives dC/d logprob, and a second pass with `weights = -dC/d logprob` has the gradient of C
+ * (wire-protocol 5.9).
+ *
+ * @since 0.1.0
+ */
+export * as CustomLoss from "./training/CustomLoss.js"
+
+/**
+ * Penalties on the log-probabilities of a batch, with their exact gradients, to be added to a custom loss.
+ *
+ * Formulas: features B57 to B64; every gradient is held against finite differences. Values add up over the data of a
+ * batch; with `reduction: "mean"` they are divided by the number of elements (or rows) of the whole batch.
+ *
+ * @since 0.1.0
+ */
+export * as Regularizer from "./training/Regularizer.js"
+
+/**
+ * The front door: everything that a program needs to train and sample, but for an HTTP client.
+ *
+ * @since 0.1.0
+ */
+export * as Tinkex from "./Tinkex.js"
+
+/**
  * Settings of a client, from options or the environment: where the service is, who asks, how long, how many, how often.
  *
  * @since 0.1.0
  */
 export * as TinkexConfig from "./TinkexConfig.js"
+
+/**
+ * Every error that users of the package meet, how they come from the wire, and what each means for retries.
+ *
+ * @since 0.1.0
+ */
+export * as TinkexError from "./TinkexError.js"

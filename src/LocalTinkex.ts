@@ -1,0 +1,101 @@
+/**
+ * The clients against the embedded server, in one process: the server listens on a port of this machine, the engine trains
+ * in a worker thread, and requests travel over HTTP as they do to any other server.
+ *
+ * @since 0.1.0
+ */
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import type { PlatformError } from "@effect/platform/Error"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import type { ServeError } from "@effect/platform/HttpServerError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as ServiceClient from "./client/ServiceClient.js"
+import type { EngineError } from "./engine/Engine.js"
+import * as WorkerEngine from "./engine/WorkerEngine.js"
+import * as NodeTinkex from "./NodeTinkex.js"
+import type * as CheckpointStore from "./server/CheckpointStore.js"
+import * as NodeServer from "./server/NodeServer.js"
+import type * as ServerConfig from "./server/ServerConfig.js"
+import * as Tinkex from "./Tinkex.js"
+import type * as TinkexConfig from "./TinkexConfig.js"
+import type { TinkexError } from "./TinkexError.js"
+import * as Tokenizers from "./tokenizer/Tokenizers.js"
+
+/**
+ * Where the embedded server listens.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class LocalServer extends Context.Tag("tinkex/LocalServer")<LocalServer, {
+  /** What clients take as their base URL. */
+  readonly baseUrl: string
+}>() {}
+
+/**
+ * Settings of the embedded server and its engine. Nothing need be set: the server takes a free port of the loopback
+ * interface, keeps checkpoints as long as it runs, and asks for no key.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServerOptions extends ServerConfig.Options, NodeServer.ListenOptions {
+  readonly engine?: WorkerEngine.WorkerEngineOptions | undefined
+}
+
+/**
+ * Settings of the server, of the client and of what clients share.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.SharedOptions, NodeTinkex.HttpOptions {
+  readonly server?: ServerOptions | undefined
+}
+
+/**
+ * Why the embedded server did not start.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type StartError = ServeError | CheckpointStore.CheckpointError | EngineError | PlatformError
+
+const server = (options: ServerOptions = {}) =>
+  Layer.effect(LocalServer, Effect.map(NodeServer.NodeServer, ({ url }) => ({ baseUrl: url }))).pipe(
+    Layer.provide(NodeServer.layer(options)),
+    Layer.provide(WorkerEngine.layer(options.engine)),
+    Layer.provide(NodeContext.layer)
+  )
+
+const shared = (options: Tinkex.SharedOptions & NodeTinkex.HttpOptions) =>
+  NodeTinkex.layerShared({ ...options, tokenizers: options.tokenizers ?? Tokenizers.layer })
+
+/**
+ * The embedded server and what clients share, for clients that the program makes itself: `ServiceClient.make({ baseUrl })`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerServer = (
+  options: Omit<Options, keyof TinkexConfig.Options> = {}
+): Layer.Layer<LocalServer | Tinkex.Shared | HttpClient.HttpClient, StartError | TinkexError> =>
+  Layer.merge(server(options.server), shared(options))
+
+/**
+ * The embedded server with a client of it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<
+  LocalServer | ServiceClient.ServiceClient | Tinkex.Shared | HttpClient.HttpClient,
+  StartError | TinkexError
+> =>
+  Layer.unwrapEffect(
+    Effect.map(LocalServer, ({ baseUrl }) => ServiceClient.layer({ ...options, baseUrl }))
+  ).pipe(Layer.provideMerge(layerServer(options)))
