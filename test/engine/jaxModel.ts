@@ -45,10 +45,7 @@ export const makeJax = async (config: ModelConfig, lora: LoraConfig | null, batc
     cosine: constant(length * half, [1, length, 1, half], (i) => Math.cos(angle(i))),
     sine: constant(length * half, [1, length, 1, half], (i) => Math.sin(angle(i))),
     mask: constant(length * length, [1, 1, length, length], (i) => i % length > Math.floor(i / length) ? -1e9 : 0),
-    ids: constant(rows * vocabSize, [rows, vocabSize], (i) => {
-      const row = Math.floor(i / vocabSize)
-      return batch.tokens[Math.floor(row / length)]![row % length] === i % vocabSize ? 1 : 0
-    }),
+    ids: np.array(Int32Array.from(batch.tokens.flatMap((tokens) => [...tokens])), { shape: [rows], dtype: np.int32 }),
     picks: constant(rows * vocabSize, [rows, vocabSize], (i) => {
       const row = Math.floor(i / vocabSize)
       const [s, t] = [Math.floor(row / length), row % length]
@@ -87,7 +84,7 @@ export const makeJax = async (config: ModelConfig, lora: LoraConfig | null, batc
       np.broadcastTo(x.reshape([count, kvHeads, 1, length, headDim]), [count, kvHeads, group, length, headDim])
         .reshape([count, heads, length, headDim])
 
-    let x = np.matmul(w("ids"), w("model.embed_tokens.weight"))
+    let x = np.take(w("model.embed_tokens.weight"), w("ids"), 0)
     for (let layer = 0; layer < config.layers; layer++) {
       const at = `model.layers.${layer}`
       const input = norm(x.ref, w(`${at}.input_layernorm.weight`))
