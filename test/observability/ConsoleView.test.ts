@@ -7,6 +7,8 @@ import * as Metrics from "../../src/observability/Metrics.js"
 import * as Telemetry from "../../src/observability/Telemetry.js"
 import { allEvents, httpStop, oneOfEach } from "./events.js"
 
+fc.configureGlobal({ seed: 20250 })
+
 /** A terminal that does what the escape codes say: cursor up, clear to the end, new line. Colours are dropped. */
 const terminal = (options: { readonly isTTY?: boolean; readonly columns?: number } = {}) => {
   const lines: Array<string> = [""]

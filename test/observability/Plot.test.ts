@@ -3,6 +3,8 @@ import * as fc from "effect/FastCheck"
 import * as Plot from "../../src/observability/Plot.js"
 import * as PlotSvg from "../../src/observability/PlotSvg.js"
 
+fc.configureGlobal({ seed: 20250 })
+
 /** The dots of a plot, as [column, row] counted in dots from the top left of its area. */
 const dots = (plot: string): ReadonlyArray<readonly [number, number]> => {
   const found: Array<readonly [number, number]> = []

@@ -12,6 +12,8 @@ import * as PrometheusExport from "../../src/observability/PrometheusExport.js"
 import * as Telemetry from "../../src/observability/Telemetry.js"
 import { allEvents } from "./events.js"
 
+fc.configureGlobal({ seed: 20250 })
+
 interface Family {
   readonly type: string
   readonly help: string

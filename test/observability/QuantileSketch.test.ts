@@ -6,6 +6,8 @@ import * as TestClock from "effect/TestClock"
 import * as QuantileSketch from "../../src/observability/QuantileSketch.js"
 import { InvalidInput } from "../../src/protocol/InvalidInput.js"
 
+fc.configureGlobal({ seed: 20250 })
+
 /** A small generator of our own, so that a seed gives one input for ever (mulberry32). */
 const random = (seed: number) => {
   let a = seed >>> 0
@@ -172,6 +174,16 @@ describe("QuantileSketch", () => {
     // Quantiles stay in order, also where they are wrong.
     const read = Array.from({ length: 101 }, (_, i) => at(sketch, i / 100))
     assert.deepStrictEqual(read, [...read].sort((a, b) => a - b))
+  })
+
+  it("uses all of its bins before it collapses, and then shares just as many as it must", () => {
+    const bins = (count: number) => Array.from({ length: count }, (_, i) => gamma ** (i + 0.5))
+    const full = sketchOf(bins(64), { maxBins: 64 })
+    assert.isFalse(full.collapsed)
+    assert.deepStrictEqual(QuantileSketch.encode(full).positive.counts, Array.from({ length: 64 }, () => 1))
+    const over = sketchOf(bins(66), { maxBins: 64 })
+    assert.isTrue(over.collapsed)
+    assert.deepStrictEqual(QuantileSketch.encode(over).positive.counts, [3, ...Array.from({ length: 63 }, () => 1)])
   })
 
   it("holds the smallest and the largest doubles, and takes what is smaller than those for zero", () => {

@@ -6,6 +6,8 @@ import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
 import * as Summary from "../../src/observability/Summary.js"
 
+fc.configureGlobal({ seed: 20250 })
+
 /** Two passes, in the order of size: as exact as doubles get. */
 const exact = (values: ReadonlyArray<number>) => {
   const mean = values.reduce((sum, value) => sum + value / values.length, 0)

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -142,6 +143,27 @@ describe("Telemetry", () => {
         yield* Effect.yieldNow()
         yield* Scope.close(scope, Exit.void)
         assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)) || Exit.isSuccess(yield* Fiber.await(fiber)))
+      }))
+
+    it.scoped("with nobody listening, an event is not even stamped", () =>
+      Effect.gen(function*() {
+        let looks = 0
+        const clock = yield* Effect.clock
+        const counting: Clock.Clock = {
+          ...clock,
+          unsafeCurrentTimeMillis: () => {
+            looks++
+            return 0
+          }
+        }
+        const telemetry = yield* Effect.withClock(Telemetry.make(), counting)
+        yield* telemetry.emit(httpStop())
+        yield* Effect.scoped(Effect.zipRight(telemetry.events, telemetry.emit(httpStop())))
+        assert.strictEqual(looks, 1)
+        yield* Effect.scoped(Effect.zipRight(telemetry.listen(() => {}), telemetry.emit(httpStop())))
+        assert.strictEqual(looks, 2)
+        yield* telemetry.emit(httpStop())
+        assert.strictEqual(looks, 2)
       }))
   })
 

@@ -35,10 +35,6 @@ export class Moments {
     return this.count < 2 ? 0 : Math.sqrt(this.m2 / (this.count - 1))
   }
 
-  get sum(): number {
-    return this.mean * this.count
-  }
-
   clear(): void {
     this.count = this.mean = this.m2 = 0
     this.min = Number.POSITIVE_INFINITY

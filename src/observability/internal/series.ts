@@ -108,11 +108,18 @@ const noLabels: Labels = {}
 
 const labelName = (name: string): string => name.replace(/[^A-Za-z0-9_]/g, "_").replace(/^[^A-Za-z]+/, "") || "label"
 
+/** Where a way through label names and values leads. */
+interface Step<S> {
+  series: S | undefined
+  next: Map<string, Map<string, Step<S>>> | undefined
+}
+
 /** All series of one name. */
 export class Family<S> {
   readonly series = new Map<string, S>()
-  /** Series by their labels as they were written, in whatever order: the way in on the hot path. */
-  private readonly aliases = new Map<string, S>()
+  /** Series by their labels as they were written, in whatever order: the way in on the hot path. Builds no string. */
+  private readonly ways: Step<S> = { series: undefined, next: undefined }
+  private wayCount = 0
 
   constructor(
     readonly definition: MetricDefinition,
@@ -121,12 +128,18 @@ export class Family<S> {
   ) {}
 
   at(labels: Labels | undefined): S {
-    let key = ""
-    if (labels !== undefined) { for (const name in labels) key += `${name}\u0001${labels[name]}\u0002` }
-    return this.aliases.get(key) ?? this.enter(key, labels ?? noLabels)
+    let step = this.ways
+    if (labels !== undefined) {
+      for (const name in labels) {
+        const next = step.next?.get(name)?.get(labels[name]!)
+        if (next === undefined) return this.enter(labels)
+        step = next
+      }
+    }
+    return step.series ?? this.enter(labels ?? noLabels)
   }
 
-  private enter(alias: string, labels: Labels): S {
+  private enter(labels: Labels): S {
     const wanted: Record<string, string> = {}
     for (const name of Object.keys(labels).sort()) wanted[labelName(name)] = scrub(String(labels[name]), 128)
     let clean: Labels = wanted
@@ -142,7 +155,22 @@ export class Family<S> {
       this.series.set(key, series)
     }
     // Spellings are remembered within reason: what overflows is looked up the long way each time.
-    if (!full && this.aliases.size < 4 * this.options.maxSeries) this.aliases.set(alias, series)
+    if (!full && this.wayCount < 4 * this.options.maxSeries) this.remember(labels, series)
     return series
+  }
+
+  private remember(labels: Labels, series: S): void {
+    let step = this.ways
+    for (const name in labels) {
+      step.next ??= new Map()
+      const values = step.next.get(name) ?? new Map<string, Step<S>>()
+      step.next.set(name, values)
+      const value = labels[name]!
+      const next = values.get(value) ?? { series: undefined, next: undefined }
+      values.set(value, next)
+      step = next
+    }
+    step.series = series
+    this.wayCount++
   }
 }

@@ -39,26 +39,32 @@ export class Sketch {
     else if (value <= -smallest) this.negative.add(Math.ceil(Math.log(-value) * this.scale), count)
     else this.zero += count
     this.count += count
-    if (value < this.min) this.min = value
-    if (value > this.max) this.max = value
+    // Plus zero: JSON knows no -0.
+    if (value < this.min) this.min = value + 0
+    if (value > this.max) this.max = value + 0
     this.addToSum(value * count)
     return true
   }
 
+  /** Past the largest double the sum stays at it, until what is added brings it back. */
   private addToSum(value: number): void {
     const next = this.total + value
+    if (next - next !== 0) {
+      this.total = Math.sign(next) * Number.MAX_VALUE
+      this.lost = 0
+      return
+    }
     this.lost += Math.abs(this.total) >= Math.abs(value) ? this.total - next + value : value - next + this.total
     this.total = next
   }
 
   get sum(): number {
-    const [total, lost] = this.sumParts
-    return total + lost
+    return Math.min(Math.max(this.total + this.lost, -Number.MAX_VALUE), Number.MAX_VALUE)
   }
 
-  /** The running total and what rounding lost of it. A sum past the largest double stays there. */
+  /** The running total and what rounding lost of it. */
   get sumParts(): readonly [number, number] {
-    return Number.isFinite(this.total) ? [this.total, this.lost] : [Math.sign(this.total) * Number.MAX_VALUE, 0]
+    return [this.total, this.lost]
   }
 
   set sumParts([total, lost]: readonly [number, number]) {
