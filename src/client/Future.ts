@@ -112,3 +112,13 @@ export const map: {
  * @category combinators
  */
 export const all: <A>(futures: ReadonlyArray<Future<A>>) => Future<ReadonlyArray<A>> = internal.all
+
+/**
+ * A future of what a function makes of two results. It fails with the first failure of the two, in that order.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const zipWith = <A, B, C>(self: Future<A>, that: Future<B>, f: (a: A, b: B) => C): Future<C> =>
+  // all keeps the order: the first value is self's, the second that's
+  map(all<unknown>([self, that]), ([a, b]) => f(a as A, b as B))

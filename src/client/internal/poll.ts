@@ -160,7 +160,7 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
   const after = (millis: number): Effect.Effect<A, TinkexError> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const wait = Math.min(millis, Math.max(0, polling.changedAt + patience - now))
-      return wait > 0 ? Effect.zipRight(Effect.sleep(wait), once) : once
+      return wait > 0 ? Effect.zipRight(Effect.sleep(Math.ceil(wait)), once) : once
     })
 
   /** Not yet: at once if the server held the poll, otherwise not sooner than the floor, which grows to a second. */

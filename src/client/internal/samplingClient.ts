@@ -204,7 +204,7 @@ const make = (
           return Effect.flatMap(Effect.zip(Random.nextRange(0.75, 1.25), Clock.currentTimeMillis), ([u, now]) => {
             const drawn = Math.min(10_000, u * Math.min(10_000, 500 * 2 ** n))
             const asked = retry._tag === "After" ? Duration.toMillis(retry.delay) : 0
-            const delayMs = Math.max(drawn, asked)
+            const delayMs = Math.ceil(Math.max(drawn, asked))
             return now + delayMs - progressAt >= patience
               ? Effect.fail(error)
               : Effect.zipRight(

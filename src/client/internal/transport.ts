@@ -383,7 +383,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
           wait: Effect.Effect<Duration.Duration>
         ): Effect.Effect<Answer, TransportError> =>
           Effect.flatMap(Effect.zip(wait, Clock.currentTimeMillis), ([delay, now]) => {
-            const delayMs = Duration.toMillis(delay)
+            const delayMs = Math.ceil(Duration.toMillis(delay))
             if (now + delayMs >= deadline) return Effect.fail(error)
             return budget.withdraw.pipe(
               Effect.mapError(() => error),
@@ -396,7 +396,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
                 delayMs,
                 reason: "status" in error && error.status !== undefined ? `${error.status}` : error._tag
               })),
-              Effect.zipRight(Effect.sleep(delay)),
+              Effect.zipRight(Effect.sleep(delayMs)),
               Effect.zipRight(loop(n + 1))
             )
           })
