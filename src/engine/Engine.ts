@@ -2,7 +2,9 @@
  * The engine that a server trains and samples with, as a service: another back end can be put behind the same interface.
  *
  * Runs and samplers are addressed by opaque string ids that the caller chooses. Operations on one run are applied in the
- * order in which they are submitted. Every method validates all of its input before it changes anything.
+ * order in which they are submitted; making a sampler of a run is one of them. Every method validates all of its input
+ * before it changes anything, and reads it before it returns: what the caller does to its arrays afterwards is its own
+ * affair. Interrupting `sample` stops the work; interrupting anything else stops only the wait for it.
  *
  * @since 0.1.0
  */
@@ -11,7 +13,9 @@ import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 
 /**
- * Why the engine refused or failed an operation. `InvalidInput` is the caller's mistake and changed nothing.
+ * Why the engine refused or failed an operation. `InvalidInput` is the caller's mistake and changed nothing, and so is a
+ * sampler or run whose weights have diverged. `LimitReached` may succeed once something is released. After `Crashed` the
+ * engine's runs and samplers are lost.
  *
  * @since 0.1.0
  * @category errors
@@ -138,6 +142,8 @@ export interface RunState {
 }
 
 /**
+ * A tensor of weights, or of an optimiser's moments, which have the names of the weights that they belong to.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -149,23 +155,33 @@ export interface NamedTensor {
 }
 
 /**
+ * Completions to draw. The filters are applied in the order temperature, top-k, top-p (server-semantics 2.6). Prompt and
+ * completion together are at most `maxContext` tokens.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface SampleRequest {
+  /** At least one token. */
   readonly prompt: Int32Array
+  /** At least 1. */
   readonly numSamples: number
-  /** Absent: until a stop or the context is full. */
+  /** Absent: until a stop or the context is full. 0 draws nothing, for a prompt's log-probabilities alone. */
   readonly maxTokens?: number | undefined
+  /** 0: the likeliest token, the lowest id among equals. */
   readonly temperature: number
   /** -1: off. */
   readonly topK: number
-  /** 1: off. */
+  /** Above 0; 1: off. */
   readonly topP: number
-  /** Sample `i` of a request draws from `seed` and `i` only; absent: an unpredictable seed. */
+  /**
+   * 64 bits. Sample `i` of a request draws from `seed` and `i` only, so it is the same whatever else runs; absent: an
+   * unpredictable seed, from `Random`.
+   */
   readonly seed?: bigint | undefined
-  /** Absent: the model's end-of-sequence tokens stop, and are included. */
+  /** They are included. Absent: the model's end-of-sequence tokens stop; empty: none does. */
   readonly stopTokens?: ReadonlyArray<number> | undefined
+  /** Looked for in the completion's bytes; the token that completes one is the last, and kept whole. */
   readonly stopStrings?: ReadonlyArray<string> | undefined
   readonly promptLogprobs: boolean
   /** 0: off. */
@@ -188,29 +204,37 @@ export interface Topk {
 }
 
 /**
+ * One completion.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface SampledSequence {
   readonly stopReason: "stop" | "length"
   readonly tokens: Int32Array
+  /** One a token. At temperature 1 they have the bits that a pass of the same weights gives. */
   readonly logprobs: Float32Array
+  /** At the temperature of `logprobs`. */
   readonly topk?: Topk | undefined
 }
 
 /**
+ * What a request gives: a sequence for each sample, in the order of their indices.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface SampleResult {
   readonly sequences: ReadonlyArray<SampledSequence>
-  /** Length of the prompt; the first entry is NaN: nothing predicts it. */
+  /** At temperature 1; as long as the prompt, the first entry NaN: nothing predicts it. */
   readonly promptLogprobs?: Float32Array | undefined
   /** The first row is the padding `(0, -99999)`. */
   readonly topkPromptLogprobs?: Topk | undefined
 }
 
 /**
+ * The engine. `InProcessEngine.layer` computes on the calling thread, `WorkerEngine.layer` in threads of its own.
+ *
  * @since 0.1.0
  * @category services
  */
@@ -232,6 +256,7 @@ export class Engine extends Context.Tag("tinkex/Engine")<Engine, {
     EngineError
   >
   readonly exportRun: (runId: string, options: { readonly optimizer: boolean }) => Effect.Effect<RunState, EngineError>
+  /** Frees a run after what was submitted before; a run that is not there is no error. */
   readonly releaseRun: (runId: string) => Effect.Effect<void>
   readonly pass: (runId: string, request: PassRequest) => Effect.Effect<PassResult, EngineError>
   /** Applies and clears the accumulated gradients. `gradNorm` is the global L2 norm before clipping. */
@@ -241,6 +266,7 @@ export class Engine extends Context.Tag("tinkex/Engine")<Engine, {
     samplerId: string,
     source: { readonly runId: string } | { readonly state: RunState } | { readonly baseModel: string }
   ) => Effect.Effect<void, EngineError>
+  /** Takes no further requests, and frees the sampler when those that it has are done. */
   readonly releaseSampler: (samplerId: string) => Effect.Effect<void>
   /** Interrupting it stops the work between two tokens. Concurrent requests of one sampler are decoded as one batch. */
   readonly sample: (samplerId: string, request: SampleRequest) => Effect.Effect<SampleResult, EngineError>

@@ -2,35 +2,50 @@
  * Runs work in slices, each in a turn of its own of the event loop, so that messages and timers get in between.
  */
 
-const makeNextTurn = (): (task: () => void) => void => {
-  if (typeof setImmediate === "function") return (task) => void setImmediate(task)
+interface Turns {
+  readonly next: (task: () => void) => void
+  readonly close: () => void
+}
+
+const makeTurns = (): Turns => {
+  if (typeof setImmediate === "function") return { next: (task) => void setImmediate(task), close: () => {} }
   // Browsers: a message to oneself is the only macrotask without the timers' minimum delay.
-  const channel = new MessageChannel()
+  const { port1, port2 } = new MessageChannel()
   const tasks: Array<() => void> = []
-  channel.port1.onmessage = () => tasks.shift()?.()
-  return (task) => {
-    tasks.push(task)
-    channel.port2.postMessage(null)
+  port1.onmessage = () => tasks.shift()?.()
+  return {
+    next: (task) => {
+      tasks.push(task)
+      port2.postMessage(null)
+    },
+    close: () => port1.close()
   }
 }
 
-/** Call `wake` when there may be work; `slice` is then called turn after turn until it answers false or after `stop`. */
-export const makePump = (slice: () => boolean): { readonly wake: () => void; readonly stop: () => void } => {
-  const nextTurn = makeNextTurn()
+export interface Pump {
+  /** To be called when there may be work: slices are then done turn after turn until one answers that there is no more. */
+  readonly wake: () => void
+  /** Does no further slice. */
+  readonly stop: () => void
+}
+
+export const makePump = (slice: () => boolean): Pump => {
+  const turns = makeTurns()
   let running = false
   let stopped = false
   const turn = () => {
     running = !stopped && slice()
-    if (running) nextTurn(turn)
+    if (running) turns.next(turn)
   }
   return {
     wake: () => {
       if (running || stopped) return
       running = true
-      nextTurn(turn)
+      turns.next(turn)
     },
     stop: () => {
       stopped = true
+      turns.close()
     }
   }
 }

@@ -49,17 +49,20 @@ export interface Drawer {
 export const reportedTemperature = (temperature: number, logprobs: SampledLogprobs): number =>
   temperature === 0 || logprobs === "raw" ? 1 : temperature
 
+/** Ids are below this: with a logit's 32 bits they make a number that double precision holds exactly. */
+const idRange = 2 ** 21
+
 /** Reserves scratch for rows of `vocabSize` logits. */
 export const makeDrawer = (kernels: Kernels, vocabSize: number): Either.Either<Drawer, EngineError> =>
   Either.map(kernels.allocate(2 * vocabSize), (address) => drawerAt(kernels, vocabSize, address))
 
 const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Drawer => {
   const weightsAddress = rowAddress + vocabSize * 4
-  const heap = new Int32Array(vocabSize)
+  const single = new Float32Array(vocabSize)
+  const singleBits = new Int32Array(single.buffer)
+  const heap = new Float64Array(vocabSize)
   let size = 0
-  let row: Float32Array = new Float32Array(0)
-  let base = 0
-  let weights: Float32Array = row
+  let weights: Float32Array = single
 
   const maximum = (logits: Float32Array, offset: number): number => {
     let best = offset
@@ -79,31 +82,31 @@ const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Draw
   const logprobOf = (logit: number, max: number, temperature: number, logSum: number): number =>
     temperature === 1 ? logit - (max + logSum) : (logit - max) / temperature - logSum
 
-  // A binary heap of token ids: higher logit first, lower id first among equals.
-  const before = (a: number, b: number): boolean => {
-    const x = row[base + a]!
-    const y = row[base + b]!
-    return x > y || (x === y && a < b)
-  }
+  // A binary heap of numbers that order tokens: the logit's bits, made to sort as unsigned, then the id from above. So the
+  // greatest number is the likeliest token, the one with the lowest id among equals.
   const sift = (hole: number): void => {
-    const token = heap[hole]!
+    const key = heap[hole]!
     let child = 2 * hole + 1
     while (child < size) {
-      if (child + 1 < size && before(heap[child + 1]!, heap[child]!)) child++
-      if (!before(heap[child]!, token)) break
+      if (child + 1 < size && heap[child + 1]! > heap[child]!) child++
+      if (heap[child]! < key) break
       heap[hole] = heap[child]!
       hole = child
       child = 2 * hole + 1
     }
-    heap[hole] = token
+    heap[hole] = key
   }
   const heapify = (logits: Float32Array, offset: number): void => {
-    row = logits
-    base = offset
+    // Adding 0 makes -0 and 0 the same.
+    for (let i = 0; i < vocabSize; i++) single[i] = logits[offset + i]! + 0
+    for (let i = 0; i < vocabSize; i++) {
+      const bits = singleBits[i]!
+      heap[i] = ((bits ^ ((bits >> 31) | 0x80000000)) >>> 0) * idRange + (idRange - 1 - i)
+    }
     size = vocabSize
-    for (let i = 0; i < vocabSize; i++) heap[i] = i
     for (let i = (vocabSize >> 1) - 1; i >= 0; i--) sift(i)
   }
+  const tokenAt = (place: number): number => idRange - 1 - heap[place]! % idRange
   /** Moves the likeliest remaining token behind the heap: popped tokens stand at the array's end, in reverse. */
   const pop = (): number => {
     const top = heap[0]!
@@ -111,7 +114,7 @@ const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Draw
     heap[0] = heap[size]!
     heap[size] = top
     if (size > 1) sift(0)
-    return top
+    return tokenAt(size)
   }
 
   const sum = (): number => {
@@ -143,18 +146,18 @@ const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Draw
     let kept = 0
     let walked = 0
     while (kept < most && (kept === 0 || topP >= 1 || walked < topP * mass)) {
-      const token = most === vocabSize ? pop() : heap[vocabSize - 1 - kept]!
+      const token = most === vocabSize ? pop() : tokenAt(vocabSize - 1 - kept)
       walked += weights[token]!
       kept++
     }
     const target = uniform * walked
     walked = 0
     for (let i = 0; i < kept; i++) {
-      const token = heap[vocabSize - 1 - i]!
+      const token = tokenAt(vocabSize - 1 - i)
       walked += weights[token]!
       if (target < walked) return token
     }
-    return heap[vocabSize - kept]!
+    return tokenAt(vocabSize - kept)
   }
 
   const drawer: Drawer = {
@@ -182,7 +185,7 @@ const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Draw
     },
     top: (logits, offset, temperature, k, tokens, logprobs, at) => {
       heapify(logits, offset)
-      const max = logits[offset + heap[0]!]!
+      const max = logits[offset + tokenAt(0)]!
       const logSum = temper(logits, offset, temperature)
       for (let i = 0; i < k; i++) {
         const token = pop()

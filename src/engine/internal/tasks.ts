@@ -86,11 +86,21 @@ export const makeMailbox = (): Mailbox => {
   }
 }
 
-/** The part of `count` data that a worker evaluates: neighbours, as equal in number as may be. */
-export const partOf = (count: number, rank: number, size: number) => ({
-  from: Math.floor(count * rank / size),
-  to: Math.floor(count * (rank + 1) / size)
-})
+/** The part of the data that a worker evaluates: neighbours, so that all have as equal numbers of tokens as may be. */
+export const partOf = (data: PassRequest["data"], rank: number, size: number) => {
+  const total = data.reduce((sum, { tokens }) => sum + tokens.length, 0)
+  let seen = 0
+  let from = 0
+  let to = 0
+  for (const { tokens } of data) {
+    // Where the middle of the datum lies among all tokens decides whose it is.
+    const owner = Math.floor((seen + tokens.length / 2) * size / total)
+    if (owner < rank) from++
+    if (owner <= rank) to++
+    seen += tokens.length
+  }
+  return { from, to }
+}
 
 /**
  * A pass. With peers each worker evaluates its part; the gradients of all are then added in the order of the ranks, the
@@ -120,7 +130,7 @@ export const passTask = (
 
   const slice = ({ run }: OpenRun): Result<PassResult | undefined> => {
     if (evaluation === undefined) {
-      return Either.map(run.begin(request, partOf(request.data.length, rank, size)), (begun) => {
+      return Either.map(run.begin(request, partOf(request.data, rank, size)), (begun) => {
         evaluation = begun
         return undefined
       })
