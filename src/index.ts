@@ -473,6 +473,14 @@ export * as CustomLoss from "./training/CustomLoss.js"
 export * as Regularizer from "./training/Regularizer.js"
 
 /**
+ * Training steps, pipelined: gradients and update are submitted before either is awaited, and the next step before the last
+ * one is done, so that the service never waits for the program.
+ *
+ * @since 0.1.0
+ */
+export * as TrainingLoop from "./training/TrainingLoop.js"
+
+/**
  * The front door: everything that a program needs to train and sample, but for an HTTP client.
  *
  * @since 0.1.0

@@ -9,8 +9,13 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import * as Future from "../client/Future.js"
+import type { Client } from "../client/TrainingClient.js"
 import type { Datum } from "../protocol/Datum.js"
 import { InvalidInput } from "../protocol/InvalidInput.js"
+import * as TensorData from "../protocol/TensorData.js"
+import type { ForwardBackwardOutput } from "../protocol/Training.js"
+import type { TinkexError } from "../TinkexError.js"
 import type { Logprobs, Regularizer } from "./Regularizer.js"
 
 /**
@@ -250,3 +255,83 @@ export const dpo = (options: {
   }
   return Effect.succeed({ loss, gradients, metrics: { "dpo.accuracy": accuracy, "dpo.margin": margin } })
 }
+
+/**
+ * What training with a loss of your own gives. `metrics` are the service's, overwritten by the loss' own; the service's
+ * `loss:sum` is that of the second pass, Σ g·logprob, while `loss` is the value of C.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CustomOutput extends ForwardBackwardOutput {
+  readonly loss: number
+}
+
+const checkDatum = (datum: Datum, index: number): InvalidInput | undefined => {
+  const targets = datum.lossFnInputs["target_tokens"]
+  if (targets === undefined) {
+    return refuse(
+      `data[${index}].lossFnInputs.target_tokens`,
+      "the targets whose log-probabilities the loss takes",
+      "none"
+    )
+  }
+  const other = Object.keys(datum.lossFnInputs).find((key) => key !== "target_tokens" && key !== "weights")
+  return other === undefined ? undefined : refuse(
+    `data[${index}].lossFnInputs.${other}`,
+    "only target_tokens and weights: a custom loss takes everything else by closure",
+    "another input"
+  )
+}
+
+const withWeights = (datum: Datum, weights: Float32Array): Datum => {
+  const targets = datum.lossFnInputs["target_tokens"]
+  const dense = TensorData.isSparse(targets) ? TensorData.toDense(targets) : targets
+  return {
+    modelInput: datum.modelInput,
+    lossFnInputs: { target_tokens: dense, weights: { dtype: "float32", shape: dense.shape, data: weights } }
+  }
+}
+
+const logprobsOf = (output: ForwardBackwardOutput): Effect.Effect<ReadonlyArray<Logprobs>, InvalidInput> =>
+  Effect.forEach(output.lossFnOutputs, ({ logprobs }, index) =>
+    logprobs === undefined
+      ? Effect.fail(refuse(`lossFnOutputs[${index}].logprobs`, "log-probabilities from the service", "none"))
+      : Effect.succeed({
+        values: Float64Array.from(logprobs.data, Number),
+        shape: logprobs.shape
+      }))
+
+/**
+ * A pass forward, your loss on its log-probabilities, and a pass forward and backward with the gradient of your loss. The
+ * effect completes when the second pass is acknowledged. Nothing is added to the gradients if your loss fails. The weights
+ * of the data do not enter, but your loss can read them.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const forwardBackwardCustom = <E, R>(
+  training: Client,
+  data: ReadonlyArray<Datum>,
+  loss: CustomLoss<E, R>
+): Effect.Effect<Future.Future<CustomOutput>, E | TinkexError, R> =>
+  Effect.gen(function*() {
+    for (let d = 0; d < data.length; d++) {
+      const problem = checkDatum(data[d], d)
+      if (problem !== undefined) return yield* Effect.fail(problem)
+    }
+    const unweighted = data.map((datum) =>
+      withWeights(datum, new Float32Array(TensorData.size(datum.lossFnInputs["target_tokens"])))
+    )
+    const forward = yield* Effect.flatMap(training.forward(unweighted, "cross_entropy"), Future.await)
+    const evaluation = yield* Effect.flatMap(logprobsOf(forward), (logprobs) => evaluate(loss, data, logprobs))
+    const backward = yield* training.forwardBackward(
+      data.map((datum, d) => withWeights(datum, Float32Array.from(evaluation.gradients[d], (g) => -g))),
+      "cross_entropy"
+    )
+    return Future.map(backward, (output) => ({
+      ...output,
+      metrics: { ...output.metrics, ...evaluation.metrics },
+      loss: evaluation.loss
+    }))
+  })

@@ -1,0 +1,73 @@
+/**
+ * The embedded server in the process of a test, without a socket and without a worker: requests of the clients go straight to
+ * the application, and the engine trains on the test's own thread.
+ *
+ * @since 0.1.0
+ */
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as ServiceClient from "../client/ServiceClient.js"
+import type { EngineError } from "../engine/Engine.js"
+import type { EngineOptions } from "../engine/EngineOptions.js"
+import * as InProcessEngine from "../engine/InProcessEngine.js"
+import type { CheckpointError } from "../server/CheckpointStore.js"
+import * as Server from "../server/Server.js"
+import type * as ServerConfig from "../server/ServerConfig.js"
+import * as Tinkex from "../Tinkex.js"
+import type * as TinkexConfig from "../TinkexConfig.js"
+import type { TinkexError } from "../TinkexError.js"
+import * as Tokenizers from "../tokenizer/Tokenizers.js"
+
+/**
+ * Settings of the server, of the client and of what clients share.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.SharedOptions {
+  readonly server?: ServerConfig.Options | undefined
+  readonly engine?: EngineOptions | undefined
+}
+
+/**
+ * The base URL under which clients of a test name the server. Nothing listens there.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const baseUrl = "http://tinkex.test"
+
+/**
+ * The server, an `HttpClient` that reaches it, and what clients share; for tests that make clients themselves:
+ * `ServiceClient.make({ baseUrl: TestServer.baseUrl })`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerServer = (
+  options: Omit<Options, keyof TinkexConfig.Options> = {}
+): Layer.Layer<
+  Server.Server | HttpClient.HttpClient | Tinkex.Shared,
+  TinkexError | CheckpointError | EngineError
+> =>
+  Tinkex.layerShared({ ...options, tokenizers: options.tokenizers ?? Tokenizers.layer }).pipe(
+    Layer.provideMerge(Layer.effect(HttpClient.HttpClient, Effect.map(Server.Server, ({ client }) => client))),
+    Layer.provideMerge(Server.layer(options.server)),
+    Layer.provide(InProcessEngine.layer(options.engine)),
+    Layer.provide(NodeContext.layer)
+  )
+
+/**
+ * The server with a client of it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<
+  Server.Server | HttpClient.HttpClient | Tinkex.Shared | ServiceClient.ServiceClient,
+  TinkexError | CheckpointError | EngineError
+> => Layer.provideMerge(ServiceClient.layer({ ...options, baseUrl }), layerServer(options))
