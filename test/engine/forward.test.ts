@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import { forward, logits } from "../../src/engine/internal/forward.js"
+import { makeKernels } from "../../src/engine/internal/kernels.js"
 import { layMicroBatch } from "../../src/engine/internal/microBatch.js"
-import type { Model } from "../../src/engine/internal/model.js"
+import { makeModel, type Model } from "../../src/engine/internal/model.js"
+import { type ModelConfig, nano } from "../../src/engine/internal/modelConfig.js"
+import { weightLayout } from "../../src/engine/internal/weights.js"
 import { tiny, tinyModel, tokensOf } from "./models.js"
 import { logProbabilities, weightsFromFlat } from "./reference.js"
 
@@ -49,5 +52,39 @@ describe("forward", () => {
     const together = run(model, sequences, true)
     const apart = sequences.flatMap((sequence) => run(model, [sequence], false))
     assert.deepStrictEqual(together, apart)
+  })
+})
+
+describe("a model", () => {
+  it("is the same from its seed and from its flat weights", () => {
+    const make = (source: Parameters<typeof makeModel>[2]) => Either.getOrThrow(makeModel(makeKernels(), tiny, source))
+    const seeded = make({ seed: 5n })
+    const flat = seeded.kernels.floats(seeded.weights, seeded.layout.total)
+    assert.isTrue(flat.every(Number.isFinite))
+    const loaded = make({ flat })
+    const tokens = [tokensOf(9, 1)]
+    assert.deepStrictEqual(run(loaded, tokens, false), run(seeded, tokens, false))
+    assert.notDeepEqual(run(make({ seed: 6n }), tokens, false), run(seeded, tokens, false))
+  })
+
+  it("nano has the parameters that it is said to have", () => {
+    assert.strictEqual(weightLayout(nano).total, 918_912)
+  })
+
+  it("of a shape that the kernels cannot run is refused, naming what is wrong", () => {
+    const broken: ReadonlyArray<readonly [Partial<ModelConfig>, string]> = [
+      [{ layers: 0 }, "layers must be a positive integer"],
+      [{ vocabSize: 1.5 }, "vocabSize must be a positive integer"],
+      [{ dModel: 18 }, "multiples of 4"],
+      [{ headDim: 12 }, "headDim must be a multiple of 8"],
+      [{ kvHeads: 3 }, "heads must be a multiple of kvHeads"],
+      [{ ropeTheta: 0 }, "ropeTheta must be positive"]
+    ]
+    for (const [change, message] of broken) {
+      const made = makeModel(makeKernels(), { ...tiny, ...change }, { seed: 1n })
+      assert.include(Either.getOrThrow(Either.flip(made)).detail, message)
+    }
+    const short = makeModel(makeKernels(), tiny, { flat: new Float32Array(7) })
+    assert.include(Either.getOrThrow(Either.flip(short)).detail, "there are 7 weights")
   })
 })

@@ -181,6 +181,26 @@ for (const [kind, settings] of [["adapters", lora], ["every parameter", null]] a
       })
     })
 
+    it("does a pass in slices, and a part of one", () => {
+      const run = runOf(settings)
+      const data = Array.from({ length: 9 }, (_, i) => datum(90 - i, i))
+      const whole = Either.getOrThrow(run.evaluate(crossEntropy(data)))
+      const gradients = run.gradients()
+      const { finish, step } = Either.getOrThrow(run.begin(crossEntropy(data)))
+      let slices = 1
+      while (Either.getOrThrow(step())) slices++
+      assert.isAbove(slices, 1)
+      assert.deepStrictEqual(Either.getOrThrow(finish()), whole)
+      assert.deepStrictEqual(run.gradients(), gradients)
+      const part = Either.getOrThrow(run.begin(crossEntropy(data), { from: 2, to: 4 }))
+      while (Either.getOrThrow(part.step()));
+      assert.deepStrictEqual(Either.getOrThrow(part.finish()).outputs, whole.outputs.slice(2, 4))
+      const nothing = Either.getOrThrow(run.begin(crossEntropy(data), { from: 4, to: 4 }))
+      assert.isFalse(Either.getOrThrow(nothing.step()))
+      assert.deepStrictEqual(Either.getOrThrow(nothing.finish()), { outputs: [], loss: 0 })
+      assert.isTrue(run.gradients().every((x) => x === 0))
+    })
+
     it("lowers the loss of what it is trained on", () => {
       const run = runOf(settings)
       const before = pass(run, [datum(9, 0)], false).loss
@@ -386,6 +406,13 @@ describe("loading a state", () => {
     }
     assert.deepStrictEqual(run.exportState({ optimizer: true }), before)
     assert.deepStrictEqual(run.accumulated(), gradients)
+  })
+
+  it("refuses gradients of another size", () => {
+    const run = runOf()
+    const refused = Either.getOrThrow(Either.flip(run.accumulate([run.gradients(), new Float32Array(3)])))
+    assert.include(refused.detail, "gradients[1] has 3 numbers")
+    assert.isTrue(run.accumulated().every((x) => x === 0))
   })
 
   it("refuses settings that make no run", () => {

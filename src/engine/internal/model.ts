@@ -42,8 +42,9 @@ export const makeModel = (
       )
     }
     const half = config.headDim / 2
-    const weights = yield* kernels.allocate(layout.total)
-    const cosine = yield* kernels.allocate(2 * config.maxContext * half)
+    const padded = Math.ceil(layout.total / 16) * 16
+    const weights = yield* kernels.allocate(padded + 2 * config.maxContext * half)
+    const cosine = weights + padded * 4
     const sine = cosine + config.maxContext * half * 4
     if ("flat" in source) kernels.floats(weights, layout.total).set(source.flat)
     else initialiseWeights(kernels, config, weights, source.seed)
