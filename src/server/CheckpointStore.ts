@@ -23,8 +23,10 @@ import type * as Scope from "effect/Scope"
 import type { RunState } from "../engine/Engine.js"
 import * as TinkerPath from "../protocol/TinkerPath.js"
 import { readState, stateFiles } from "./internal/checkpointFiles.js"
+import * as Records from "./internal/checkpointRecords.js"
 import * as Disk from "./internal/disk.js"
 import { sha256 } from "./internal/hash.js"
+import * as Lock from "./internal/lock.js"
 import { ServerConfig } from "./ServerConfig.js"
 
 /**
@@ -34,7 +36,7 @@ import { ServerConfig } from "./ServerConfig.js"
  * @category errors
  */
 export class CheckpointError extends Data.TaggedError("CheckpointError")<{
-  readonly reason: "NotFound" | "AlreadyExists" | "BadName" | "Damaged" | "Storage"
+  readonly reason: "NotFound" | "AlreadyExists" | "BadName" | "Damaged" | "Storage" | "InUse"
   readonly detail: string
   readonly cause?: unknown
 }> {
@@ -69,21 +71,7 @@ export interface Entry {
  * @since 0.1.0
  * @category models
  */
-export const RunRecord = Schema.Struct({
-  modelId: Schema.String,
-  sessionId: Schema.String,
-  baseModel: Schema.String,
-  loraRank: Schema.NullOr(Schema.Int),
-  createdAt: Schema.Number,
-  userMetadata: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String })),
-  projectId: Schema.optional(Schema.String)
-})
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface RunRecord extends Schema.Schema.Type<typeof RunRecord> {}
+export interface RunRecord extends Schema.Schema.Type<typeof Records.RunRecord> {}
 
 /**
  * @since 0.1.0
@@ -123,35 +111,8 @@ export class CheckpointStore extends Context.Tag("tinkex/server/CheckpointStore"
   readonly forget: (key: string) => Effect.Effect<void>
 }>() {}
 
-const Metadata = Schema.Struct({
-  version: Schema.Literal(1),
-  trainingRunId: Schema.String,
-  kind: Schema.Literal("weights", "sampler_weights", "external_weights"),
-  name: Schema.String,
-  baseModel: Schema.String,
-  lora: Schema.NullOr(Schema.Struct({
-    rank: Schema.Int,
-    seed: Schema.Number,
-    trainAttn: Schema.Boolean,
-    trainMlp: Schema.Boolean,
-    trainUnembed: Schema.Boolean
-  })),
-  hasOptimizer: Schema.Boolean,
-  createdAt: Schema.Number,
-  userMetadata: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String })),
-  files: Schema.Array(Schema.Struct({ name: Schema.String, size: Schema.Int, sha256: Schema.String }))
-})
+const decodeSpooled = Schema.decodeUnknown(Schema.parseJson(Records.Metadata.pick("baseModel", "lora")))
 
-/** What may change after the checkpoint was written; its file is replaced by a rename. */
-const Settings = Schema.Struct({ public: Schema.Boolean, expiresAt: Schema.NullOr(Schema.Number) })
-
-const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
-const decodeSettings = Schema.decodeUnknownOption(Schema.parseJson(Settings))
-const decodeRun = Schema.decodeUnknownOption(Schema.parseJson(RunRecord))
-
-const marker = "checkpoint_complete"
-const metadataFile = "metadata.json"
-const settingsFile = "settings.json"
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$/
 
 /**
@@ -169,17 +130,6 @@ export const isName = (name: string): boolean => namePattern.test(name)
  */
 export const takenText = (path: TinkerPath.TinkerPath): string =>
   `Checkpoint '${path.name}' already exists as ${TinkerPath.format(path)}; save under another name, or with overwrite`
-
-/** Ids as names of directories: readable, and free of separators. */
-const directoryOf = (id: string): string => encodeURIComponent(id).replaceAll(".", "%2E").replaceAll("*", "%2A")
-
-const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
-const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
-
-interface Stored {
-  readonly entry: Entry
-  readonly generation: number
-}
 
 /**
  * @since 0.1.0
@@ -205,76 +155,24 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "tinkex-" }))
   ))
   const at = (...parts: ReadonlyArray<string>) => path.join(root, ...parts)
-  const drafts = at("tmp")
-  const disk = yield* Disk.make(drafts)
-  const stored = new Map<string, Stored>()
-  const records = new Map<string, RunRecord>()
-
-  const directory = (self: TinkerPath.TinkerPath, generation?: number) =>
-    at(
-      "checkpoints",
-      directoryOf(self.trainingRunId),
-      self.kind,
-      directoryOf(self.name),
-      ...(generation === undefined ? [] : [String(generation)])
-    )
-
-  const readText = (file: string) => Effect.option(Effect.map(disk.read(file), textOf))
-
-  const readEntry = Effect.fnUntraced(function*(folder: string) {
-    if (Option.isNone(yield* readText(path.join(folder, marker)))) return Option.none<Entry>()
-    const metadata = Option.flatMap(yield* readText(path.join(folder, metadataFile)), decodeMetadata)
-    const settings = Option.flatMap(yield* readText(path.join(folder, settingsFile)), decodeSettings)
-    return Option.map(metadata, (found): Entry => ({
-      path: { trainingRunId: found.trainingRunId, kind: found.kind, name: found.name },
-      baseModel: found.baseModel,
-      lora: found.lora,
-      hasOptimizer: found.hasOptimizer,
-      createdAt: found.createdAt,
-      sizeBytes: found.files.reduce((n, file) => n + file.size, 0),
-      files: found.files,
-      userMetadata: found.userMetadata,
-      public: Option.match(settings, { onNone: () => false, onSome: (_) => _.public }),
-      expiresAt: Option.match(settings, { onNone: () => undefined, onSome: (_) => _.expiresAt ?? undefined })
-    }))
-  })
-
-  /** Finds everything complete, and clears away what is not. */
-  const recover = Effect.gen(function*() {
-    yield* disk.remove(drafts)
-    yield* disk.remove(at("spool"))
-    yield* disk.ensureDirectory(drafts)
-    for (const run of yield* disk.children(at("checkpoints"))) {
-      for (const kind of yield* disk.children(run)) {
-        for (const name of yield* disk.children(kind)) {
-          let best: Stored | undefined
-          for (const folder of yield* disk.children(name)) {
-            const generation = Number(path.basename(folder))
-            const entry = yield* readEntry(folder)
-            if (Option.isNone(entry) || !Number.isSafeInteger(generation)) {
-              yield* Effect.ignore(disk.remove(folder))
-              continue
-            }
-            const [keep, loser] = best === undefined || best.generation < generation
-              ? [{ entry: entry.value, generation }, best]
-              : [best, { entry: entry.value, generation }]
-            best = keep
-            if (loser !== undefined) {
-              yield* Effect.ignore(disk.remove(path.join(name, String(loser.generation))))
-            }
-          }
-          if (best !== undefined) stored.set(TinkerPath.format(best.entry.path), best)
-        }
-      }
-    }
-    for (const file of yield* disk.children(at("runs"))) {
-      const record = Option.flatMap(yield* readText(file), decodeRun)
-      if (Option.isSome(record)) records.set(record.value.modelId, record.value)
-    }
-  })
+  const disk = yield* Disk.make(at("tmp"))
 
   yield* storage(`opening ${root}`, disk.ensureDirectory(root))
-  yield* storage(`reading ${root}`, recover)
+  const holder = yield* storage(`opening ${root}`, Lock.hold(root))
+  if (holder !== undefined) {
+    return yield* new CheckpointError({
+      reason: "InUse",
+      detail: `The data directory ${root} is in use by process ${holder}. Stop that server, or take another directory`
+    })
+  }
+  yield* storage(`reading ${root}`, Effect.zipRight(disk.remove(at("tmp")), disk.remove(at("spool"))))
+  yield* storage(`reading ${root}`, disk.ensureDirectory(at("tmp")))
+  const { records, stored } = yield* Records.recover(disk, at("checkpoints"), at("runs"))
+
+  const directory = (self: TinkerPath.TinkerPath) =>
+    at("checkpoints", Records.fileNameOf(self.trainingRunId), self.kind, Records.fileNameOf(self.name))
+  const generationOf = (self: TinkerPath.TinkerPath, generation: number) =>
+    path.join(directory(self), String(generation))
 
   const missing = (self: TinkerPath.TinkerPath) =>
     new CheckpointError({ reason: "NotFound", detail: `Checkpoint ${TinkerPath.format(self)} does not exist` })
@@ -306,45 +204,34 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
       }
       const createdAt = yield* Clock.currentTimeMillis
       const files = stateFiles(state)
-      const listed = files.map(({ bytes, name }) => ({ name, size: bytes.length, sha256: sha256(bytes) }))
-      const expiresAt = options.ttlSeconds === undefined ? null : createdAt + options.ttlSeconds * 1000
-      const metadata: typeof Metadata.Type = {
+      const metadata: Records.Metadata = {
         version: 1,
-        trainingRunId: self.trainingRunId,
-        kind: self.kind,
-        name: self.name,
+        ...self,
         baseModel: state.baseModel,
         lora: state.lora,
         hasOptimizer: state.optimizer !== null,
         createdAt,
         ...(options.userMetadata === undefined ? {} : { userMetadata: options.userMetadata }),
-        files: listed
+        files: files.map(({ bytes, name }) => ({ name, size: bytes.length, sha256: sha256(bytes) }))
       }
-      const generation = (stored.get(key)?.generation ?? 0) + 1
+      const settings: Records.Settings = {
+        public: false,
+        expiresAt: options.ttlSeconds === undefined ? null : createdAt + options.ttlSeconds * 1000
+      }
+      const previous = stored.get(key)
+      const generation = (previous?.generation ?? 0) + 1
       yield* storage(
         `saving ${key}`,
-        disk.writeDirectory(directory(self, generation), [
+        disk.writeDirectory(generationOf(self, generation), [
           ...files,
-          { name: metadataFile, bytes: bytesOf(JSON.stringify(metadata)) },
-          { name: settingsFile, bytes: bytesOf(JSON.stringify({ public: false, expiresAt })) },
-          { name: marker, bytes: new Uint8Array() }
+          { name: Records.metadataFile, bytes: Records.bytesOf(metadata) },
+          { name: Records.settingsFile, bytes: Records.bytesOf(settings) },
+          { name: Records.marker, bytes: new Uint8Array() }
         ])
       )
-      const previous = stored.get(key)
-      const entry: Entry = {
-        path: self,
-        baseModel: state.baseModel,
-        lora: state.lora,
-        hasOptimizer: state.optimizer !== null,
-        createdAt,
-        sizeBytes: listed.reduce((n, file) => n + file.size, 0),
-        files: listed,
-        userMetadata: options.userMetadata,
-        public: false,
-        expiresAt: expiresAt ?? undefined
-      }
+      const entry = Records.entryOf(metadata, settings)
       stored.set(key, { entry, generation })
-      if (previous !== undefined) yield* Effect.ignore(disk.remove(directory(self, previous.generation)))
+      if (previous !== undefined) yield* Effect.ignore(disk.discard(generationOf(self, previous.generation)))
       return entry
     },
     Effect.uninterruptible
@@ -352,7 +239,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
 
   const file = Effect.fnUntraced(function*(self: TinkerPath.TinkerPath, name: string) {
     const { entry, generation } = yield* find(self)
-    if (name === marker) return new Uint8Array()
+    if (name === Records.marker) return new Uint8Array()
     const listed = entry.files.find((_) => _.name === name)
     if (listed === undefined) {
       return yield* new CheckpointError({
@@ -362,7 +249,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     }
     const bytes = yield* storage(
       `reading ${TinkerPath.format(self)}`,
-      disk.read(path.join(directory(self, generation), name))
+      disk.read(path.join(generationOf(self, generation), name))
     )
     return bytes.length === listed.size && sha256(bytes) === listed.sha256
       ? bytes
@@ -388,7 +275,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
   const erase = (self: TinkerPath.TinkerPath) =>
     Effect.zipRight(
       Effect.sync(() => stored.delete(TinkerPath.format(self))),
-      disk.remove(directory(self))
+      disk.discard(directory(self))
     )
 
   const sweep = Effect.gen(function*() {
@@ -421,10 +308,10 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
       Effect.gen(function*() {
         const { entry, generation } = yield* find(self)
         const next: Entry = { ...entry, ...change }
-        const settings: typeof Settings.Type = { public: next.public, expiresAt: next.expiresAt ?? null }
+        const settings: Records.Settings = { public: next.public, expiresAt: next.expiresAt ?? null }
         yield* storage(
           `changing ${TinkerPath.format(self)}`,
-          disk.replaceFile(path.join(directory(self, generation), settingsFile), bytesOf(JSON.stringify(settings)))
+          disk.replaceFile(path.join(generationOf(self, generation), Records.settingsFile), Records.bytesOf(settings))
         )
         stored.set(TinkerPath.format(self), { entry: next, generation })
         return next
@@ -433,7 +320,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
       Effect.zipRight(
         storage(
           `keeping the record of ${record.modelId}`,
-          disk.replaceFile(at("runs", `${directoryOf(record.modelId)}.json`), bytesOf(JSON.stringify(record)))
+          disk.replaceFile(at("runs", `${Records.fileNameOf(record.modelId)}.json`), Records.bytesOf(record))
         ),
         Effect.sync(() => records.set(record.modelId, record))
       ).pipe(Effect.uninterruptible, Effect.asVoid),
@@ -441,18 +328,16 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     spool: (key, state) =>
       storage(
         "keeping a sampler's weights",
-        disk.scribble(at("spool", directoryOf(key)), [
+        disk.scribble(at("spool", Records.fileNameOf(key)), [
           ...stateFiles(state),
-          { name: metadataFile, bytes: bytesOf(JSON.stringify({ baseModel: state.baseModel, lora: state.lora })) }
+          { name: Records.metadataFile, bytes: Records.bytesOf({ baseModel: state.baseModel, lora: state.lora }) }
         ])
       ),
     unspool: (key) =>
       Effect.gen(function*() {
-        const folder = at("spool", directoryOf(key))
+        const folder = at("spool", Records.fileNameOf(key))
         const reading = (name: string) => storage("bringing back a sampler", disk.read(path.join(folder, name)))
-        const found = yield* Schema.decodeUnknown(Schema.parseJson(Metadata.pick("baseModel", "lora")))(
-          textOf(yield* reading(metadataFile))
-        )
+        const found = yield* decodeSpooled(Records.textOf(yield* reading(Records.metadataFile)))
         return yield* readState(found, false, reading)
       }).pipe(
         Effect.catchTags({
@@ -462,7 +347,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
             new CheckpointError({ reason: "Damaged", detail: "a sampler's spool is damaged", cause })
         })
       ),
-    forget: (key) => Effect.ignore(disk.remove(at("spool", directoryOf(key))))
+    forget: (key) => Effect.ignore(disk.remove(at("spool", Records.fileNameOf(key))))
   }
 })
 

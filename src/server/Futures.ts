@@ -81,8 +81,10 @@ export class Futures extends Context.Tag("tinkex/server/Futures")<Futures, {
   readonly isKnown: (id: string) => Effect.Effect<boolean>
   /** Makes every poll that is being held answer now. */
   readonly release: Effect.Effect<void>
-  /** How many are promised and how many are kept. */
-  readonly stats: Effect.Effect<{ readonly pending: number; readonly kept: number; readonly bytes: number }>
+  /** How many are promised, how many are kept, and how many polls are being held. */
+  readonly stats: Effect.Effect<
+    { readonly pending: number; readonly kept: number; readonly bytes: number; readonly held: number }
+  >
 }>() {}
 
 interface Entry {
@@ -110,6 +112,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
     const retention = Duration.toMillis(config.resultRetention)
     let bytes = 0
     let pending = 0
+    let held = 0
 
     const drop = (id: string, entry: Entry): void => {
       entries.delete(id)
@@ -188,7 +191,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       poll,
       isKnown: (id) => Effect.sync(() => entries.has(id) || dropped.has(id)),
       release: Effect.asVoid(Deferred.succeed(shutdown, void 0)),
-      stats: Effect.sync(() => ({ pending, kept: entries.size - pending, bytes }))
+      stats: Effect.sync(() => ({ pending, kept: entries.size - pending, bytes, held }))
     }
   }
 )

@@ -16,11 +16,11 @@ import * as Scope from "effect/Scope"
 import { Engine, type LoraConfig, type ModelInfo } from "../engine/Engine.js"
 import * as Model from "../protocol/Model.js"
 import * as TinkerPath from "../protocol/TinkerPath.js"
-import type { OptimizerConfig } from "../protocol/Training.js"
 import * as Weights from "../protocol/Weights.js"
 import { CheckpointStore, type RunRecord } from "./CheckpointStore.js"
 import { type Failure, Futures, type Result } from "./Futures.js"
 import { stringValues } from "./internal/metadata.js"
+import { checkOptimizer, loraOf } from "./internal/modelSettings.js"
 import { badRequest, conflict, notFound, type Refusal } from "./internal/refusal.js"
 import * as Results from "./internal/results.js"
 import { Uploads } from "./internal/uploads.js"
@@ -308,32 +308,6 @@ export const make: Effect.Effect<
     })
   }
 })
-
-const maxRank = 1024
-
-const loraOf = (
-  config: Model.CreateModelRequest["loraConfig"]
-): Effect.Effect<LoraConfig | null, Refusal> => {
-  if (config === undefined) return Effect.succeed(null)
-  const { rank, trainAttn, trainMlp, trainUnembed } = config
-  if (rank <= 0) return Effect.fail(badRequest("lora_config.rank must be positive"))
-  if ((rank & (rank - 1)) !== 0 || rank > maxRank) {
-    return Effect.fail(badRequest(`lora_config.rank must be a power of 2, at most ${maxRank}`))
-  }
-  if (!trainAttn && !trainMlp && !trainUnembed) {
-    return Effect.fail(
-      badRequest("lora_config: At least one of train_unembed, train_mlp, or train_attn must be True")
-    )
-  }
-  return config.seed === undefined
-    ? Effect.map(Random.nextIntBetween(0, 2 ** 31), (seed) => ({ rank, seed, trainAttn, trainMlp, trainUnembed }))
-    : Effect.succeed({ rank, seed: config.seed, trainAttn, trainMlp, trainUnembed })
-}
-
-const checkOptimizer = (config: OptimizerConfig | undefined): Effect.Effect<void, Refusal> =>
-  config === undefined || config.type === "adamw" || config.type === "adam"
-    ? Effect.void
-    : Effect.fail(badRequest("optimizer_config.type: expected adamw, the one optimizer of this server, got another"))
 
 /**
  * @since 0.1.0

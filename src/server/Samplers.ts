@@ -3,42 +3,27 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as PartitionedSemaphore from "effect/PartitionedSemaphore"
 import * as Scope from "effect/Scope"
-import { Engine, type EngineError, type ModelInfo, type RunState, type SampleResult } from "../engine/Engine.js"
-import type { SampleRequest, SampleResponse } from "../protocol/Sampling.js"
+import { Engine, type ModelInfo } from "../engine/Engine.js"
+import type { SampleRequest } from "../protocol/Sampling.js"
 import type { CreateSamplingSessionRequest } from "../protocol/Session.js"
-import * as TinkerPath from "../protocol/TinkerPath.js"
-import { CheckpointError, CheckpointStore } from "./CheckpointStore.js"
-import { type Failure, Futures, type Result } from "./Futures.js"
+import { CheckpointStore } from "./CheckpointStore.js"
+import { type Failure, Futures } from "./Futures.js"
 import { attempt, badRequest, conflict, notFound, type Refusal, tooMany } from "./internal/refusal.js"
 import * as Results from "./internal/results.js"
+import { outcomeOf, responseOf } from "./internal/sampleOutcome.js"
 import * as SamplerPool from "./internal/samplerPool.js"
+import { keyOf, samplerWeights, type Source } from "./internal/samplerWeights.js"
 import { validateSample } from "./internal/validateSample.js"
-import { Models } from "./Models.js"
+import type { Models } from "./Models.js"
 import { ServerConfig } from "./ServerConfig.js"
 import { type Session, Sessions } from "./Sessions.js"
-
-/**
- * Where a sampler's weights come from.
- *
- * @since 0.1.0
- * @category models
- */
-export type Source =
-  | { readonly _tag: "Base" }
-  /** A checkpoint as it was when the sampler was made: one that was deleted and saved anew is another. */
-  | { readonly _tag: "Checkpoint"; readonly path: TinkerPath.TinkerPath; readonly createdAt: number }
-  /** Weights that were saved without a name. */
-  | { readonly _tag: "Ephemeral"; readonly key: string }
 
 /**
  * A sampler of a session.
@@ -115,48 +100,17 @@ export const make: Effect.Effect<
 > = Effect.gen(function*() {
   const config = yield* ServerConfig
   const engine = yield* Engine
-  const models = yield* Models
   const sessions = yield* Sessions
   const futures = yield* Futures
   const checkpoints = yield* CheckpointStore
   const scope = yield* Effect.scope
+  const { resolve, weights } = yield* samplerWeights
   const pool = yield* SamplerPool.make(engine, config.limits.samplers)
   const gate = yield* PartitionedSemaphore.make<string>({ permits: config.limits.concurrentSamples })
   const samplers = new Map<string, Held>()
   const running = new Map<string, Fiber.RuntimeFiber<void>>()
   let inFlight = 0
   let anonymous = 0
-
-  const keyOf = (sampler: Pick<Sampler, "source" | "model">): string => {
-    switch (sampler.source._tag) {
-      case "Base":
-        return `base:${sampler.model.name}`
-      case "Checkpoint":
-        return `${TinkerPath.format(sampler.source.path)}@${sampler.source.createdAt}`
-      case "Ephemeral":
-        return sampler.source.key
-    }
-  }
-
-  const weightsOf = (
-    sampler: Pick<Sampler, "source" | "model">
-  ): Effect.Effect<{ readonly baseModel: string } | { readonly state: RunState }, CheckpointError> => {
-    const { source } = sampler
-    switch (source._tag) {
-      case "Base":
-        return Effect.succeed({ baseModel: sampler.model.name })
-      case "Ephemeral":
-        return Effect.map(checkpoints.unspool(source.key), (state) => ({ state }))
-      case "Checkpoint":
-        return Effect.flatMap(checkpoints.get(source.path), (entry) =>
-          entry.createdAt === source.createdAt
-            ? Effect.map(checkpoints.load(source.path, { optimizer: false }), (state) => ({ state }))
-            : new CheckpointError({
-              reason: "NotFound",
-              detail: `Checkpoint ${TinkerPath.format(source.path)} was deleted since the sampler was made`
-            }))
-    }
-  }
 
   const hold = (sampler: Sampler): Effect.Effect<Held> =>
     Effect.suspend(() => {
@@ -171,36 +125,6 @@ export const make: Effect.Effect<
       return sampler.source._tag === "Ephemeral"
         ? Effect.zipRight(pool.drop(keyOf(sampler)), checkpoints.forget(sampler.source.key))
         : Effect.void
-    })
-
-  /** What a request addresses: base model or checkpoint. */
-  const resolve = (request: { readonly baseModel?: string | undefined; readonly modelPath?: string | undefined }) =>
-    Effect.gen(function*() {
-      if (request.modelPath === undefined) {
-        if (request.baseModel === undefined) {
-          return yield* badRequest("One of base_model and model_path is needed, neither was given")
-        }
-        const model = yield* models.require(request.baseModel)
-        return { model, baseModel: request.baseModel, modelPath: undefined, source: { _tag: "Base" } as Source }
-      }
-      const path = yield* Effect.mapError(
-        TinkerPath.parse(request.modelPath, "model_path"),
-        (error) => badRequest(error.message)
-      )
-      const entry = yield* Effect.mapError(
-        checkpoints.get(path),
-        () => notFound("model_path: no checkpoint of that path exists, or it has expired")
-      )
-      const model = yield* models.require(entry.baseModel)
-      if (request.baseModel !== undefined && Option.getOrUndefined(models.get(request.baseModel)) !== model) {
-        return yield* badRequest(`base_model: expected ${model.name}, the base of the checkpoint, got another one`)
-      }
-      return {
-        model,
-        baseModel: request.baseModel ?? entry.baseModel,
-        modelPath: request.modelPath,
-        source: { _tag: "Checkpoint", path, createdAt: entry.createdAt } as Source
-      }
     })
 
   const create: Context.Tag.Service<Samplers>["create"] = Effect.fnUntraced(function*(request) {
@@ -269,27 +193,21 @@ export const make: Effect.Effect<
         sampleSequenceIds: Array.from({ length: request.numSamples }, (_, i) => `${requestId}:${i}`)
       }
       accepted(answer)
-      const raw = config.sampledLogprobs === "raw"
       const work = gate.withPermits(partition, 1)(
-        pool.use(keyOf(sampler), weightsOf(sampler), (engineId) =>
-          Effect.flatMap(engine.sample(engineId, checked.right), (result) =>
-            raw && result.sequences.length > 0 && request.samplingParams.temperature !== 1 &&
-              request.samplingParams.temperature !== 0
-              ? rescore(engineId, checked.right.prompt, result)
-              : Effect.succeed(result)))
+        pool.use(keyOf(sampler), weights(sampler), (engineId) => engine.sample(engineId, checked.right))
       ).pipe(
-        Effect.map((result) =>
-          Results.sample(responseOf(result, request))
-        ),
-        Effect.mapError(Results.failure),
+        Effect.mapBoth({
+          onFailure: Results.failure,
+          onSuccess: (result) => Results.sample(responseOf(result, request))
+        }),
+        Effect.interruptible,
+        // not interruptible, so that the future is settled even if the work never began
         Effect.onExit((exit) => {
           inFlight--
           running.delete(requestId)
-          return Effect.flatMap(outcomeOf(exit), (outcome) =>
-            futures.settle(requestId, outcome))
+          return Effect.flatMap(outcomeOf(exit), (outcome) => futures.settle(requestId, outcome))
         }),
-        Effect.ignore,
-        Effect.interruptible
+        Effect.ignore
       )
       return Effect.flatMap(
         futures.submit(requestId, queue),
@@ -300,35 +218,6 @@ export const make: Effect.Effect<
           })
       )
     }).pipe(Effect.uninterruptible)
-
-  /** Log-probabilities at temperature 1 of what was sampled, from one pass over prompt and completion. */
-  const rescore = (
-    engineId: string,
-    prompt: Int32Array,
-    result: SampleResult
-  ): Effect.Effect<SampleResult, EngineError> =>
-    Effect.map(
-      Effect.forEach(result.sequences, (sequence) => {
-        const all = new Int32Array(prompt.length + sequence.tokens.length)
-        all.set(prompt)
-        all.set(sequence.tokens, prompt.length)
-        return Effect.map(
-          engine.sample(engineId, {
-            prompt: all,
-            numSamples: 1,
-            maxTokens: 0,
-            temperature: 1,
-            topK: -1,
-            topP: 1,
-            promptLogprobs: true,
-            topkPromptLogprobs: 0,
-            topkSampleLogprobs: 0
-          }),
-          (scored) => ({ ...sequence, logprobs: scored.promptLogprobs?.slice(prompt.length) ?? sequence.logprobs })
-        )
-      }),
-      (sequences) => ({ ...result, sequences })
-    )
 
   const queue = Effect.sync(() =>
     inFlight > config.limits.concurrentSamples
@@ -389,47 +278,6 @@ export const make: Effect.Effect<
  * @category getters
  */
 export const samplerIdOf = (sessionId: string, seqId: number): string => `${sessionId}:sample:${seqId}`
-
-const outcomeOf = (exit: Exit.Exit<Result, Failure>): Effect.Effect<Either.Either<Result, Failure>> => {
-  if (Exit.isSuccess(exit)) return Effect.succeed(Either.right(exit.value))
-  const failure = Cause.failureOption(exit.cause)
-  if (Option.isSome(failure)) return Effect.succeed(Either.left(failure.value))
-  return Cause.isInterruptedOnly(exit.cause)
-    ? Effect.succeed(
-      Either.left(Results.userFailure("The sample request was stopped: it was cancelled or its session ended"))
-    )
-    : Effect.as(
-      Effect.logError("a sample request failed unexpectedly", exit.cause),
-      Either.left({ error: "The sample request failed inside the server", category: "server" })
-    )
-}
-
-/** Only the last N prompt positions are told when the request says so (drift 1.1). */
-const responseOf = (result: SampleResult, request: SampleRequest): SampleResponse => {
-  const hidden = request.promptLogprobsLastN === undefined || result.promptLogprobs === undefined
-    ? 0
-    : result.promptLogprobs.length - request.promptLogprobsLastN
-  const { promptLogprobs, topkPromptLogprobs } = result
-  return {
-    sequences: result.sequences.map(({ logprobs, stopReason, tokens, topk }) => ({
-      stopReason,
-      tokens,
-      logprobs,
-      ...(topk === undefined ? {} : { topkLogprobs: topk })
-    })),
-    ...(promptLogprobs === undefined
-      ? {}
-      : { promptLogprobs: hidden === 0 ? promptLogprobs : promptLogprobs.slice().fill(Number.NaN, 0, hidden) }),
-    ...(topkPromptLogprobs === undefined ? {} : {
-      topkPromptLogprobs: hidden === 0 ? topkPromptLogprobs : {
-        ...topkPromptLogprobs,
-        tokens: topkPromptLogprobs.tokens.slice().fill(0, 0, hidden * topkPromptLogprobs.k),
-        logprobs: topkPromptLogprobs.logprobs.slice().fill(-99999, 0, hidden * topkPromptLogprobs.k)
-      }
-    }),
-    promptCacheHitTokens: 0
-  }
-}
 
 /**
  * @since 0.1.0

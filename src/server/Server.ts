@@ -54,6 +54,8 @@ export interface Stats {
   readonly samplers: number
   readonly sampleRequests: number
   readonly pendingFutures: number
+  /** Polls that are being held. */
+  readonly heldPolls: number
   readonly keptResults: number
   readonly keptResultBytes: number
 }
@@ -74,6 +76,7 @@ const make = Effect.gen(function*() {
       samplers: sampler.samplers,
       sampleRequests: sampler.requests,
       pendingFutures: future.pending,
+      heldPolls: future.held,
       keptResults: future.kept,
       keptResultBytes: future.bytes
     }

@@ -32,11 +32,6 @@ export interface Options {
   readonly gapTimeout?: Duration.DurationInput | undefined
   /** Other names under which models can be asked for, as `{ alias: model }`. Listed in the capabilities under both. */
   readonly aliases?: Readonly<Record<string, string>> | undefined
-  /**
-   * Log-probabilities of sampled tokens: of the distribution after temperature, or of the model at temperature 1
-   * (server-semantics 2.6). `raw` costs a second pass when the temperature is neither 0 nor 1.
-   */
-  readonly sampledLogprobs?: "scaled" | "raw" | undefined
   /** Flags of `client/config` that differ from the server's own choice. */
   readonly clientConfig?: Partial<Service.ClientConfig> | undefined
   readonly limits?: Partial<Limits> | undefined
@@ -100,7 +95,6 @@ export class ServerConfig extends Context.Tag("tinkex/server/ServerConfig")<Serv
   readonly sessionExpiry: Duration.Duration
   readonly gapTimeout: Duration.Duration
   readonly aliases: Readonly<Record<string, string>>
-  readonly sampledLogprobs: "scaled" | "raw"
   readonly clientConfig: Service.ClientConfig
   readonly limits: Limits
 }>() {}
@@ -120,7 +114,6 @@ export const make = (options: Options = {}): Context.Tag.Service<ServerConfig> =
   sessionExpiry: Duration.decode(options.sessionExpiry ?? "300 seconds"),
   gapTimeout: Duration.decode(options.gapTimeout ?? "5 seconds"),
   aliases: options.aliases ?? {},
-  sampledLogprobs: options.sampledLogprobs ?? "scaled",
   clientConfig: {
     ...Service.clientConfigDefaults,
     usePyqwestTransport: false,

@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import * as Zlib from "node:zlib"
 import * as Json from "../../protocol/Json.js"
 import * as ParseProblem from "../../protocol/ParseProblem.js"
+import * as Zstd from "../../protocol/Zstd.js"
 import { badRequest, Refusal, tooLarge } from "./refusal.js"
 import { track, type Uploads } from "./uploads.js"
 
@@ -63,13 +64,19 @@ export const make = (limit: number, uploads: Uploads): BodyReader => {
           case "identity":
           case "":
             return body.length > limit ? Effect.fail(beyond()) : Effect.succeed(body)
+          case "zstd":
+            return Effect.mapError(Zstd.decompress(body, { maxBytes: limit }), (error) =>
+              error.reason === "TooLarge" ? beyond() : badRequest(`The body is not readable zstd: ${error.detail}`))
           case "gzip":
             return inflate(Zlib.gunzip, body, limit, beyond)
           case "deflate":
             return inflate(Zlib.inflate, body, limit, beyond)
           default:
             return Effect.fail(
-              new Refusal({ status: 415, detail: "Content-Encoding: expected gzip, deflate or none, got another" })
+              new Refusal({
+                status: 415,
+                detail: "Content-Encoding: expected zstd, gzip, deflate or none, got another"
+              })
             )
         }
       })

@@ -24,6 +24,8 @@ export interface Disk {
   /** Paths of what a directory holds; nothing when it cannot be read. */
   readonly children: (directory: string) => Effect.Effect<ReadonlyArray<string>>
   readonly remove: (path: string) => Step
+  /** Makes a directory disappear at once, whatever becomes of its contents: it is moved to the drafts first. */
+  readonly discard: (path: string) => Step
   /** Makes a directory and its parents, each of them safely entered in its parent. */
   readonly ensureDirectory: (directory: string) => Step
   /** Writes files under `drafts`, flushes them, and moves their directory to `target`, which must not exist. */
@@ -107,6 +109,9 @@ export const make = Effect.fnUntraced(function*(drafts: string) {
   const withDraft = (use: (name: string) => Step): Step =>
     Effect.flatMap(draft, (name) => Effect.onError(use(name), () => Effect.ignore(remove(name))))
 
+  const discard = (target: string): Step =>
+    Effect.flatMap(draft, (name) => Effect.zipRight(rename(target, name), Effect.ignore(remove(name))))
+
   const disk: Disk = {
     read: (file) => fs.readFile(file),
     children: (directory) =>
@@ -115,6 +120,7 @@ export const make = Effect.fnUntraced(function*(drafts: string) {
         (names) => names.sort().map((name) => path.join(directory, name))
       ),
     remove,
+    discard,
     ensureDirectory,
     writeDirectory: (target, files) =>
       withDraft((name) =>
@@ -124,7 +130,7 @@ export const make = Effect.fnUntraced(function*(drafts: string) {
           for (const file of files) yield* write(path.join(name, file.name), file.bytes)
           yield* syncDirectory(name)
           yield* rename(name, target)
-          yield* Effect.onError(syncDirectory(path.dirname(target)), () => Effect.ignore(remove(target)))
+          yield* Effect.onError(syncDirectory(path.dirname(target)), () => Effect.ignore(discard(target)))
         })
       ),
     replaceFile: (file, bytes) =>

@@ -17,6 +17,7 @@ const gauges: ReadonlyArray<readonly [keyof Stats, string, MetricDefinition["uni
   ["samplers", "tinkex.server.samplers", "count", "Samplers of live sessions"],
   ["sampleRequests", "tinkex.server.samples.in_flight", "count", "Sample requests that wait or run"],
   ["pendingFutures", "tinkex.server.futures.pending", "count", "Results that are promised"],
+  ["heldPolls", "tinkex.server.polls.held", "count", "Polls that are being held"],
   ["keptResults", "tinkex.server.futures.kept", "count", "Results that can be read again"],
   ["keptResultBytes", "tinkex.server.futures.kept_bytes", "bytes", "Their size"]
 ]

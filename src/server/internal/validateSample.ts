@@ -43,7 +43,8 @@ const stopsOf = (
   }
   const empty = strings.indexOf("")
   if (empty >= 0) refuse("sampling_params.stop", "text that is not empty", "empty text", empty)
-  return tokens.length > 0 ? { stopTokens: tokens } : { stopTokens: [], stopStrings: strings }
+  // text to stop at leaves the end of the sequence in force, tokens take its place (drift 1.1)
+  return tokens.length > 0 ? { stopTokens: tokens } : { stopStrings: strings }
 }
 
 /** @internal */
