@@ -3,7 +3,7 @@
  *
  * Runs and samplers are addressed by opaque string ids that the caller chooses. Operations on one run are applied in the
  * order in which they are submitted; making a sampler of a run is one of them. Every method validates all of its input
- * before it changes anything, and reads it before it returns: what the caller does to its arrays afterwards is its own
+ * before it changes anything, and copies it when it is run: what the caller does to its arrays afterwards is its own
  * affair. Interrupting `sample` stops the work; interrupting anything else stops only the wait for it.
  *
  * @since 0.1.0

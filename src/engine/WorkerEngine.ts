@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { existsSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import { Engine, EngineError } from "./Engine.js"
 import type { EngineOptions } from "./EngineOptions.js"
@@ -30,13 +29,14 @@ export interface WorkerEngineOptions extends EngineOptions {
   readonly workers?: number | undefined
 }
 
-/** From TypeScript sources the worker is the built one: Node cannot run the source. */
-const workerUrl = import.meta.url.endsWith(".ts")
-  ? new URL("../../dist/engine/worker.js", import.meta.url)
-  : new URL("./worker.js", import.meta.url)
+/** Where the built worker is when this file runs as TypeScript source, which Node cannot do for the worker. */
+const built = import.meta.url.endsWith(".ts") ? new URL("../../dist/engine/worker.js", import.meta.url) : undefined
 
-const spawn: Spawn = (workerData, transferList) =>
-  new Worker(workerUrl, { workerData, transferList, execArgv: [], name: "tinkex-engine" })
+const spawn: Spawn = (workerData, transferList) => {
+  const options = { workerData, transferList, execArgv: [], name: "tinkex-engine" }
+  // The second form is the one that bundlers recognise.
+  return built !== undefined ? new Worker(built, options) : new Worker(new URL("./worker.js", import.meta.url), options)
+}
 
 /**
  * An engine over workers that the caller starts.
@@ -75,7 +75,7 @@ export const make = (
   options: WorkerEngineOptions = {}
 ): Effect.Effect<Context.Tag.Service<typeof Engine>, EngineError, Scope.Scope> =>
   Effect.suspend(() =>
-    workerUrl.protocol === "file:" && !existsSync(fileURLToPath(workerUrl))
+    built !== undefined && !existsSync(built)
       ? new EngineError({
         reason: "Crashed",
         detail: "the engine's worker has not been built, and Node cannot run it from source: npm run build"
