@@ -13,6 +13,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { Datum } from "../protocol/Datum.js"
+import type { InvalidInput } from "../protocol/InvalidInput.js"
 import type { GetInfoResponse } from "../protocol/Model.js"
 import type {
   AdamParams,
@@ -66,6 +67,17 @@ export interface Client extends Pipeable, Inspectable.Inspectable {
   readonly [TypeId]: TypeId
   readonly modelId: string
   readonly baseModel: string | undefined
+  /** Refuses what `forwardBackward` would refuse before sending, and sends nothing. */
+  readonly check: (
+    data: ReadonlyArray<Datum>,
+    lossFn: LossFn,
+    config?: LossFnConfig
+  ) => Effect.Effect<void, InvalidInput>
+  /**
+   * Several operations in one turn: those that the given client submits follow each other without a gap, and nothing that
+   * others submit comes between. The turn ends with the effect, so wait for results outside of it.
+   */
+  readonly inOneTurn: <A, E, R>(use: (client: Client) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** A forward pass: outputs and losses, no gradients. */
   readonly forward: (
     data: ReadonlyArray<Datum>,

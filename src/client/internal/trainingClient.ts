@@ -118,6 +118,11 @@ const compressed = (bytes: Uint8Array): Effect.Effect<Body> =>
 const present = <K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } =>
   value === undefined ? {} : { [key]: value } as { readonly [P in K]?: V } // the one key
 
+/** Runs a send, or several, when their turn has come. */
+interface InTurn {
+  <A, E, R>(send: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
+}
+
 /** A model that exists at the service, until the scope closes. `firstSeqId` is what its first operation will carry. */
 export const make = (
   core: Core,
@@ -129,7 +134,7 @@ export const make = (
     const name = `training client ${modelId}`
     const home = yield* Futures.makeHome(name)
     const observer = QueueObserver.make(telemetry, "training", modelId)
-    const turns = yield* Effect.orDie(
+    const makeTurns = Effect.orDie(
       ConcurrencyGate.make(`${modelId}/turns`, { permits: 1, adaptive: false, pacing: "off" })
     )
     const limits = Chunks.limitsOf(core.limits, transport.settings.chunks)
@@ -151,8 +156,9 @@ export const make = (
       )
 
     /** Hands out turns in the order of asking. A turn ends with its send, however that ends. */
-    const inTurn = <A>(send: Effect.Effect<A, TinkexError>): Effect.Effect<A, TinkexError> =>
-      Effect.catchTag(turns.withPermit(send), "GateFull", Effect.die) // the gate does not limit its waiters
+    const turnsOf = (gate: ConcurrencyGate.ConcurrencyGate): InTurn => <A, E, R>(send: Effect.Effect<A, E, R>) =>
+      // the gate does not limit its waiters, so that only the send's own failures are left
+      Effect.catchIf(gate.withPermit(send), ConcurrencyGate.isGateFull, Effect.die) as Effect.Effect<A, E, R>
 
     interface Send<A> {
       readonly operation: string
@@ -206,10 +212,17 @@ export const make = (
         })
       )
 
-    const single = <A>(request: Send<A>): Effect.Effect<Future.Future<A>, TinkexError> =>
+    const single = <A>(inTurn: InTurn, request: Send<A>): Effect.Effect<Future.Future<A>, TinkexError> =>
       Effect.zipRight(usable(request.operation), inTurn(Effect.zipRight(usable(request.operation), send(request))))
 
-    const pass = (forwardOnly: boolean) => {
+    /** The requests that the data make, if they are sound. */
+    const checked = (data: ReadonlyArray<Datum.Datum>, lossFn: LossFn, lossFnConfig: LossFnConfig | undefined) =>
+      attempt(() => {
+        validateData(data, lossFn, lossFnConfig, { vocabSize, storedLosses: config.customLossServerSide })
+        return Chunks.split(data, limits)
+      })
+
+    const pass = (inTurn: InTurn, forwardOnly: boolean) => {
       const operation = `${forwardOnly ? "forward" : "forward_backward"} (model ${modelId})`
       return (
         data: ReadonlyArray<Datum.Datum>,
@@ -217,10 +230,7 @@ export const make = (
         lossFnConfig?: LossFnConfig
       ): Effect.Effect<Future.Future<ForwardBackwardOutput>, TinkexError> =>
         usable(operation).pipe(
-          Effect.zipRight(attempt(() => {
-            validateData(data, lossFn, lossFnConfig, { vocabSize, storedLosses: config.customLossServerSide })
-            return Chunks.split(data, limits)
-          })),
+          Effect.zipRight(checked(data, lossFn, lossFnConfig)),
           Effect.flatMap((chunks) =>
             inTurn(Effect.zipRight(
               usable(operation),
@@ -270,11 +280,12 @@ export const make = (
     }
 
     const saveForSampler = <A>(
+      inTurn: InTurn,
       result: Poll.ResultType<A>,
       fields: (seqId: number) => typeof SaveWeightsForSamplerRequest.Type,
       onUnsent?: () => void
     ) =>
-      single({
+      single(inTurn, {
         operation: `save_weights_for_sampler (model ${modelId})`,
         path: "save_weights_for_sampler",
         result,
@@ -282,18 +293,20 @@ export const make = (
         onUnsent
       })
 
-    const saveWeightsAndGetSamplingClient: Client["saveWeightsAndGetSamplingClient"] = Effect.gen(function*() {
-      let samplingSeq: number | undefined
-      const future = yield* saveForSampler(
-        results.unnamedSave,
-        (seqId) => ({ modelId, seqId, samplingSessionSeqId: samplingSeq ??= core.samplers.take() }),
-        () => {
-          if (samplingSeq !== undefined) core.samplers.giveBack(samplingSeq)
-        }
-      )
-      const { samplingSessionId } = yield* Future.await(future)
-      return yield* SamplingClient.open(core, samplingSessionId, { baseModel })
-    })
+    const snapshot = (inTurn: InTurn): Client["saveWeightsAndGetSamplingClient"] =>
+      Effect.gen(function*() {
+        let samplingSeq: number | undefined
+        const future = yield* saveForSampler(
+          inTurn,
+          results.unnamedSave,
+          (seqId) => ({ modelId, seqId, samplingSessionSeqId: samplingSeq ??= core.samplers.take() }),
+          () => {
+            if (samplingSeq !== undefined) core.samplers.giveBack(samplingSeq)
+          }
+        )
+        const { samplingSessionId } = yield* Future.await(future)
+        return yield* SamplingClient.open(core, samplingSessionId, { baseModel })
+      })
 
     const getInfo: Client["getInfo"] = Effect.suspend(() =>
       transport.json({
@@ -305,14 +318,17 @@ export const make = (
       }, GetInfoResponse)
     )
 
-    const fields: Omit<Client, keyof typeof Proto> = {
+    const fieldsOf = (inTurn: InTurn): Omit<Client, keyof typeof Proto> => ({
       modelId,
       baseModel,
-      forward: pass(true),
-      forwardBackward: pass(false),
+      check: (data, lossFn, config) => Effect.asVoid(checked(data, lossFn, config)),
+      forward: pass(inTurn, true),
+      forwardBackward: pass(inTurn, false),
+      // The operations inside take turns among themselves, in the one turn that all of them have
+      inOneTurn: (use) => inTurn(Effect.flatMap(makeTurns, (turns) => use(clientOf(turnsOf(turns))))),
       optimStep: (params) =>
         Effect.flatMap(attempt(() => checkedAdam(params)), (adam) =>
-          single({
+          single(inTurn, {
             operation: `optim_step (model ${modelId})`,
             path: "optim_step",
             result: results.optimStep,
@@ -324,7 +340,7 @@ export const make = (
         Effect.flatMap(
           attempt(() => ({ path: checkedName(name), ttlSeconds: ttlSecondsOf(options) })),
           ({ path, ttlSeconds }) =>
-            single({
+            single(inTurn, {
               operation: `save_weights (model ${modelId}, ${path})`,
               path: "save_weights",
               result: results.saveWeights,
@@ -344,7 +360,7 @@ export const make = (
       loadState: (path, options) =>
         Effect.zipRight(
           parsePath(path),
-          single({
+          single(inTurn, {
             operation: `load_weights (model ${modelId}, ${path})`,
             path: "load_weights",
             result: results.loadWeights,
@@ -364,7 +380,7 @@ export const make = (
         Effect.flatMap(
           attempt(() => ({ path: checkedName(name), ttlSeconds: ttlSecondsOf(options) })),
           ({ path, ttlSeconds }) =>
-            saveForSampler(results.namedSave, (seqId) => ({
+            saveForSampler(inTurn, results.namedSave, (seqId) => ({
               modelId,
               seqId,
               path,
@@ -372,7 +388,7 @@ export const make = (
               ...present("userMetadata", options?.userMetadata)
             }))
         ),
-      saveWeightsAndGetSamplingClient,
+      saveWeightsAndGetSamplingClient: snapshot(inTurn),
       getInfo,
       tokenizer: Effect.flatMap(getInfo, (info) =>
         Effect.tap(
@@ -386,7 +402,7 @@ export const make = (
         )),
       unload: Effect.map(
         Effect.tap(
-          single({
+          single(inTurn, {
             operation: `unload_model (model ${modelId})`,
             path: "unload_model",
             result: results.unload,
@@ -399,6 +415,7 @@ export const make = (
         ),
         Future.map(() => undefined)
       )
-    }
-    return Object.assign(Object.create(Proto), fields)
+    })
+    const clientOf = (inTurn: InTurn): Client => Object.assign(Object.create(Proto), fieldsOf(inTurn))
+    return clientOf(turnsOf(yield* makeTurns))
   })
