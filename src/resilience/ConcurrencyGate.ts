@@ -11,7 +11,7 @@
  *   once a round; each success adds `1 / limit`.
  * - *Adaptive rate*: a token bucket whose rate follows CUBIC (RFC 9438) as in AWS's adaptive retry mode (beta 0.7, scale
  *   0.4 per second cubed, smoothing 0.8), off until the first refusal. After a refusal it restarts at 0.7 of the refused
- *   rate, levels out at 0.95 of it, stays there for the time of 20 starts, then probes further. In every window of t seconds
+ *   rate, levels out at 0.95 of it, and probes on from there, gently up to 1.25 of it. In every window of t seconds
  *   there are at most `burst + rate * t` starts, where burst is 1 start or 50 ms' worth of them.
  *
  * @since 0.1.0

@@ -3,8 +3,9 @@
  * (smithy `DefaultRateLimiter`: beta 0.7, scale 0.4, smoothing 0.8), off until the first refusal, with three differences:
  *
  * 1. One reduction a round: a refusal counts only if its request started after the last reduction. The caller sees to that.
- * 2. The curve flattens at 95 % of the rate that was refused, not at it, and stays there for the time of 20 starts (10 s at
- *    most) before it probes further. At the refused rate itself a slow server would refuse one request in eight.
+ * 2. The curve flattens at 95 % of the rate that was refused, not at it, and is no steeper than to come back to the refused
+ *    rate in the time of 30 starts (10 s at most): at the refused rate itself a slow server would refuse one request in
+ *    eight. At 125 % of it, where the server must have grown, the curve is free again.
  * 3. While less is asked for than allowed, the rate does not grow past twice what was delivered, and does not fall either.
  *
  * Starts in any window of t seconds: at most `burst + rate * t`, `rate` being the highest in the window.
@@ -14,8 +15,9 @@ const Scale = 0.4
 const Smooth = 0.8
 const LeastRate = 0.5
 const Plateau = 0.95
-const HoldStarts = 20
-const HoldSeconds = 10
+const ProbeStarts = 30
+const ProbeSeconds = 10
+const Surpassed = 1.25
 /** Seconds' worth of starts that may be saved up, against timers that fire late. */
 const BurstSeconds = 0.05
 
@@ -32,7 +34,7 @@ export class Pacer {
   private filledAt = 0
   private refusedRate = 0
   private refusedAt = 0
-  /** Successes per second, smoothed over half seconds. */
+  /** Successes per second, smoothed. */
   private delivered = 0
   private counted = 0
   private countedSince: number | undefined
@@ -61,8 +63,8 @@ export class Pacer {
 
   succeeded(now: number): void {
     if (this.fixed !== undefined) return
-    this.counted++
     this.measure(now)
+    this.counted++
     if (this.rate < Number.POSITIVE_INFINITY) {
       this.setRate(Math.max(this.rate, Math.min(this.curve(now), 2 * this.delivered)), now)
     }
@@ -86,18 +88,24 @@ export class Pacer {
     const plateau = Plateau * this.refusedRate
     const climb = Math.cbrt(((Plateau - Beta) * this.refusedRate) / Scale)
     if (t < climb) return plateau - Scale * (climb - t) ** 3
-    const over = t - climb - Math.min(HoldSeconds, HoldStarts / this.refusedRate)
-    return over < 0 ? plateau : plateau + Scale * over ** 3
+    const patience = Math.min(ProbeSeconds, ProbeStarts / this.refusedRate)
+    const slope = Math.min(Scale, ((1 - Plateau) * this.refusedRate) / patience ** 3)
+    const free = Math.cbrt(((Surpassed - Plateau) * this.refusedRate) / slope)
+    const over = t - climb
+    return Math.max(
+      plateau + slope * over ** 3,
+      over < free ? 0 : Surpassed * this.refusedRate + Scale * (over - free) ** 3
+    )
   }
 
+  /** Closes an interval of half a second; at low rates a longer one, for fewer successes than 5 measure nothing. */
   private measure(now: number): void {
-    const half = Math.floor(now / 500) * 500
-    if (this.countedSince === undefined) this.countedSince = half
-    if (half <= this.countedSince) return
-    const lately = this.counted / ((half - this.countedSince) / 1000)
-    this.delivered = lately * Smooth + this.delivered * (1 - Smooth)
+    if (this.countedSince === undefined) this.countedSince = now
+    const elapsed = now - this.countedSince
+    if (elapsed < 500 || (this.counted < 5 && elapsed < 5000)) return
+    this.delivered = (this.counted / (elapsed / 1000)) * Smooth + this.delivered * (1 - Smooth)
     this.counted = 0
-    this.countedSince = half
+    this.countedSince = now
   }
 
   private setRate(rate: number, now: number): void {

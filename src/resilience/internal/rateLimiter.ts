@@ -46,7 +46,7 @@ export const makeHandle = (
   refuse: (key: string, remaining: Duration.Duration, limit: Duration.Duration) => BackoffTooLong
 ): RateLimiter => {
   const cell = handle.makeCell<State, Change>({ until: 0n, epoch: 0, cleared: Deferred.unsafeMake(FiberId.none) }, hub)
-  const now = Effect.clockWith((clock) => clock.currentTimeNanos)
+  const now = Effect.clockWith((clock) => Effect.succeed(clock.unsafeCurrentTimeNanos()))
   const until = Effect.zipWith(
     cell.get,
     now,
@@ -92,7 +92,7 @@ export const makeHandle = (
       if (nanos === 0n) return Effect.void
       const millis = Math.ceil(Number(nanos) / 1e6)
       const sleep = Effect.zipWith(Random.next, cell.get, (u, { cleared }) => {
-        const late = u * Math.min(settings.maxJitterMillis, settings.jitter * millis)
+        const late = Math.round(u * Math.min(settings.maxJitterMillis, settings.jitter * millis))
         return Deferred.await(cleared).pipe(
           Effect.timeoutOption(Math.min(millis + late, handle.maxSleepMillis)),
           Effect.flatMap((early) => Option.isSome(early) && late > 0 ? Effect.sleep(late) : Effect.void)

@@ -100,8 +100,10 @@ export const retry = <A, E, R>(
               (delay) =>
                 Duration.isDuration(delay)
                   ? Effect.zipRight(Effect.sleep(delay), attemptFrom(attempt + 1))
-                  : Effect.as(policy.publish({ _tag: "GaveUp", key: policy.key, attempt, reason: delay }), undefined)
-                    .pipe(Effect.zipRight(Effect.failCause(cause)))
+                  : Effect.zipRight(
+                    policy.publish({ _tag: "GaveUp", key: policy.key, attempt, reason: delay }),
+                    Effect.failCause(cause)
+                  )
             )
         }))
     return Effect.zipRight(options.budget?.deposit ?? Effect.void, attemptFrom(1))
