@@ -6,7 +6,7 @@
 import { init, jit, nn, numpy as np } from "@jax-js/jax"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { PassRequest } from "../../src/engine/Engine.js"
+import type { Engine, PassRequest } from "../../src/engine/Engine.js"
 import { makeBatch } from "../../src/engine/internal/batch.js"
 import { freezeWeights } from "../../src/engine/internal/decoder.js"
 import { makeKernels } from "../../src/engine/internal/kernels.js"
@@ -34,9 +34,8 @@ const model = Either.getOrThrow(makeModel(kernels, nano, { flat }))
 const drawer = Either.getOrThrow(makeDrawer(kernels, vocabSize))
 const prompt = Int32Array.from({ length: promptLength }, (_, i) => 97 + i % 26)
 
+/** Of both sides: what other programs do on the machine can only add. */
 const fastest = (times: ReadonlyArray<number>): number => Math.min(...times)
-
-const median = (times: ReadonlyArray<number>): number => times.toSorted((a, b) => a - b)[times.length >> 1]!
 
 /** Milliseconds of a step that decodes a token of each sequence. */
 const ours = (size: number): number => {
@@ -59,7 +58,7 @@ const ours = (size: number): number => {
     }
   }
   kernels.release(weights.address)
-  return median(times)
+  return fastest(times)
 }
 
 type Tensors = Record<string, np.Array>
@@ -164,8 +163,8 @@ const theirs = async (size: number, steps: number): Promise<number> => {
   return fastest(times)
 }
 
-const trainingBatch: PassRequest = {
-  data: Array.from({ length: 8 }, (_, i) => ({
+const trainingBatch = (size: number): PassRequest => ({
+  data: Array.from({ length: size }, (_, i) => ({
     tokens: Int32Array.from({ length: 128 }, (_, t) => (i * 31 + t * 7) % vocabSize),
     lossInputs: {
       target_tokens: {
@@ -177,20 +176,34 @@ const trainingBatch: PassRequest = {
   lossFn: "cross_entropy",
   lossConfig: {},
   backward: true
-}
+})
 
-/** Milliseconds of a training step with 1, 2, ... workers, measured in turn. */
-const training = (counts: ReadonlyArray<number>): Promise<ReadonlyArray<number>> =>
+/**
+ * Milliseconds of a training step on 8 sequences: by one worker, by two that share it, and by two engines that have half
+ * of it each, which is what two threads can do on this machine just now. Measured in turn.
+ */
+const training = (): Promise<ReadonlyArray<number>> =>
   Effect.gen(function*() {
-    const engines = yield* Effect.forEach(counts, (workers) => WorkerEngine.make({ workers }))
+    const engines = yield* Effect.forEach([1, 2, 1], (workers) => WorkerEngine.make({ workers }))
     const lora = { rank: 8, seed: 1, trainAttn: true, trainMlp: true, trainUnembed: true }
     for (const engine of engines) yield* engine.createRun("r", { baseModel: "tinkex/nano", lora })
-    const times = counts.map((): Array<number> => [])
     const params = { learningRate: 1e-4, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0, gradClipNorm: 0 }
-    for (let round = 0; round < 8; round++) {
-      for (const [i, engine] of engines.entries()) {
+    const step = (engine: Engine["Type"], size: number) =>
+      Effect.all([engine.pass("r", trainingBatch(size)), engine.optimStep("r", params)], {
+        concurrency: 2,
+        discard: true
+      })
+    const [one, shared, other] = engines
+    const ways = [
+      step(one!, 8),
+      step(shared!, 8),
+      Effect.all([step(one!, 4), step(other!, 4)], { concurrency: 2, discard: true })
+    ]
+    const times = ways.map((): Array<number> => [])
+    for (let round = 0; round < 12; round++) {
+      for (const [i, way] of ways.entries()) {
         const started = performance.now()
-        yield* Effect.all([engine.pass("r", trainingBatch), engine.optimStep("r", params)], { concurrency: 2 })
+        yield* way
         if (round > 1) times[i]!.push(performance.now() - started)
       }
     }
@@ -200,7 +213,7 @@ const training = (counts: ReadonlyArray<number>): Promise<ReadonlyArray<number>>
 export const rows = async (): Promise<ReadonlyArray<Row>> => {
   await init("wasm")
   const rows: Array<Row> = []
-  for (const [size, steps] of [[1, 24], [16, 12], [64, 8]] as const) {
+  for (const [size, steps] of [[1, 32], [16, 24], [64, 16]] as const) {
     const mine = ours(size)
     const rival = await theirs(size, steps)
     rows.push(
@@ -208,10 +221,11 @@ export const rows = async (): Promise<ReadonlyArray<Row>> => {
       { name: `decode, batch ${size}, against jax-js`, value: rival / mine, unit: "x", target: 5, better: "higher" }
     )
   }
-  const [one, two] = await training([1, 2])
-  rows.push(
-    { name: "training step B8xT128, one worker", value: one!, unit: "ms", target: null, better: "lower" },
-    { name: "training step, two workers against one", value: one! / two!, unit: "x", target: null, better: "higher" }
-  )
+  const [one, shared, halves] = await training()
+  const add = (name: string, value: number, target: number | null) =>
+    rows.push({ name, value, unit: "x", target, better: "higher" })
+  rows.push({ name: "training step B8xT128, one worker", value: one!, unit: "ms", target: null, better: "lower" })
+  add("training step, two workers against one", one! / shared!, null)
+  add("training step, two workers against two engines with half each", halves! / shared!, 0.8)
   return rows
 }
