@@ -69,9 +69,11 @@ export interface Request {
   readonly times?: number | undefined
   /** What it weighs at its gate, in bytes, when that is not the size of its body. */
   readonly weight?: number | undefined
-  /** Sent instead of the credential in force: for the exchange of a key for a token. */
   /** Only the gate: for what has to go out whatever else is refused, as heartbeats. */
   readonly unguarded?: boolean | undefined
+  /** Whether a redirect is an answer, to be read, instead of an error. No redirect is ever followed with the credential. */
+  readonly redirects?: boolean | undefined
+  /** Sent instead of the credential in force: for the exchange of a key for a token. */
   readonly credential?: Redacted.Redacted | undefined
   readonly delivery?: Delivery | undefined
 }

@@ -2,9 +2,10 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { AuthTokenResponse } from "../../protocol/Service.js"
 import type { TransportError } from "../../TinkexError.js"
 import type { InternalTransport } from "./transport.js"
@@ -39,7 +40,8 @@ export const useTokens = (
   key: Redacted.Redacted | undefined
 ): Effect.Effect<void, TransportError, Scope.Scope> =>
   Effect.gen(function*() {
-    const scope = yield* Effect.scope
+    // outlives the session, whose end is told with a credential too
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit))
     const exchange = Effect.map(
       transport.json({
         operation: "auth/token",
@@ -57,24 +59,21 @@ export const useTokens = (
     /** One exchange at a time, whoever asks; it goes on when the one who asked goes away. */
     const refresh = Effect.suspend(() => {
       if (refreshing !== undefined) return Deferred.await(refreshing)
-      const mine = Deferred.unsafeMake<void, TransportError>(scopeFiberId)
+      const mine = Deferred.unsafeMake<void, TransportError>(FiberId.none)
       refreshing = mine
-      return exchange.pipe(
-        Effect.map((jwt) => {
-          token = jwt
-        }),
-        Effect.onExit(() =>
-          Effect.sync(() => {
-            refreshing = undefined
-          })
-        ),
-        Effect.intoDeferred(mine),
+      const run = Effect.map(exchange, (jwt) => {
+        token = jwt
+      }).pipe(
         Effect.interruptible,
-        Effect.forkIn(scope),
-        Effect.zipRight(Deferred.await(mine))
+        Effect.exit,
+        Effect.flatMap((exit) => {
+          refreshing = undefined
+          return Deferred.done(mine, exit)
+        })
       )
+      // started uninterruptibly, so that whoever waits gets an answer
+      return Effect.zipRight(Effect.uninterruptible(Effect.forkIn(run, scope)), Deferred.await(mine))
     })
-    const scopeFiberId = yield* Effect.fiberId
 
     const left = Effect.map(Clock.currentTimeMillis, (now) => (expiryOf(token) ?? now) - now)
 

@@ -4,6 +4,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -61,7 +62,7 @@ export const open = (
       Effect.gen(function*() {
         over = true
         yield* SubscriptionRef.set(state, { _tag: "Ended", reason: "closed" })
-        yield* transport.send({
+        const finish = transport.send({
           operation: `finish (session ${id})`,
           method: "POST",
           path: `sessions/${encodeId(id)}/finish`,
@@ -72,6 +73,8 @@ export const open = (
           timeout: settings.timeouts.finish,
           body: jsonBody(encodeFinish({ reason: { type: reasonOf(exit) }, detail: null }))
         }).pipe(Effect.timeout(settings.timeouts.finish), Effect.ignore)
+        // in a fiber of its own: this one may have been interrupted, and cannot be while it closes
+        yield* Effect.flatMap(Effect.forkDaemon(Effect.interruptible(finish)), Fiber.await)
         const now = yield* Clock.currentTimeMillis
         yield* telemetry.emit({ _tag: "SessionEnd", tenant, sessionId: id, durationMs: now - openedAt })
       })

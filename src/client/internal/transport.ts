@@ -155,12 +155,13 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     }
 
     const receive = (
-      { bytes, request: { operation, pool } }: Prepared,
+      { bytes, request: { operation, pool, redirects } }: Prepared,
       response: HttpClientResponse.HttpClientResponse
     ): Effect.Effect<Answer, HttpClientError.HttpClientError | TransportError> => {
       const { headers, status } = response
       // a 408 on a poll is an answer, its body tells the state of the queue
-      if ((status >= 200 && status < 300) || (status === 408 && pool === "futures")) {
+      const success = status >= 200 && (status < 300 || (redirects === true && status < 400))
+      if (success || (status === 408 && pool === "futures")) {
         return isBinary(headers["content-type"])
           ? Effect.map(
             response.arrayBuffer,
