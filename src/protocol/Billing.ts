@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { defaulted, optional, required, StringRecord, Timestamp } from "./internal/wire.js"
+import { defaulted, Float, optional, required, StringRecord, Timestamp } from "./internal/wire.js"
 
 const tokenCount = required(Schema.Int, "token_count")
 
@@ -22,7 +22,7 @@ export const BillingEventInfo = Schema.Union(
   Schema.Struct({
     type: Schema.Literal("storage"),
     free: defaulted(Schema.Boolean, "free", () => false),
-    gigabyteHours: required(Schema.JsonNumber, "gigabyte_hours")
+    gigabyteHours: required(Float, "gigabyte_hours")
   }),
   Schema.Struct({ type: Schema.String })
 )
@@ -47,9 +47,9 @@ export const BillingUsageEvent = Schema.Struct({
   userName: optional(Schema.String, "user_name"),
   sessionId: optional(Schema.String, "session_id"),
   projectId: optional(Schema.String, "project_id"),
-  estimatedCostUsd: optional(Schema.JsonNumber, "estimated_cost_usd"),
-  rateUsdPerMillionTokens: optional(Schema.JsonNumber, "effective_rate_usd_per_million_tokens"),
-  rateUsdPerGigabyteMonth: optional(Schema.JsonNumber, "effective_rate_usd_per_gigabyte_month"),
+  estimatedCostUsd: optional(Float, "estimated_cost_usd"),
+  rateUsdPerMillionTokens: optional(Float, "effective_rate_usd_per_million_tokens"),
+  rateUsdPerGigabyteMonth: optional(Float, "effective_rate_usd_per_gigabyte_month"),
   eventInfo: required(BillingEventInfo, "event_info")
 })
 
@@ -91,7 +91,7 @@ export interface BillingUsageResponse extends Schema.Schema.Type<typeof BillingU
  * @category schemas
  */
 export const CheckpointStorageResponse = Schema.Struct({
-  rateUsdPerGigabyteMonth: optional(Schema.JsonNumber, "effective_rate_usd_per_gigabyte_month"),
+  rateUsdPerGigabyteMonth: optional(Float, "effective_rate_usd_per_gigabyte_month"),
   data: Schema.Array(Schema.Struct({
     projectId: optional(Schema.String, "project_id"),
     orgUserUrn: optional(Schema.String, "org_user_urn"),
@@ -99,8 +99,8 @@ export const CheckpointStorageResponse = Schema.Struct({
     userName: optional(Schema.String, "user_name"),
     checkpointCount: required(Schema.Int, "checkpoint_count"),
     sizeBytes: required(Schema.Int, "size_bytes"),
-    sizeGigabytes: required(Schema.JsonNumber, "size_gigabytes"),
-    estimatedMonthlyCostUsd: optional(Schema.JsonNumber, "estimated_monthly_cost_usd")
+    sizeGigabytes: required(Float, "size_gigabytes"),
+    estimatedMonthlyCostUsd: optional(Float, "estimated_monthly_cost_usd")
   }))
 })
 

@@ -6,7 +6,7 @@
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { Datum } from "./Datum.js"
-import { defaulted, optional, required } from "./internal/wire.js"
+import { defaulted, Float, optional, required } from "./internal/wire.js"
 import { ModelInputSchema } from "./ModelInput.js"
 import { TensorDataSchema } from "./TensorData.js"
 import type { ForwardBackwardRequest } from "./Training.js"
@@ -22,7 +22,7 @@ const Input = Schema.Struct({
   data: Schema.Array(DatumJson),
   lossFn: required(Schema.String, "loss_fn"),
   lossFnConfig: optional(
-    Schema.Record({ key: Schema.String, value: Schema.Union(Schema.JsonNumber, Schema.String) }),
+    Schema.Record({ key: Schema.String, value: Schema.Union(Float, Schema.String) }),
     "loss_fn_config"
   )
 })
@@ -88,5 +88,5 @@ export const RequestSchema: Schema.Schema<ForwardBackwardRequest, typeof Wire.En
 export const OutputSchema = Schema.Struct({
   lossFnOutputType: required(Schema.String, "loss_fn_output_type"),
   lossFnOutputs: required(Schema.Array(Tensors), "loss_fn_outputs"),
-  metrics: Schema.Record({ key: Schema.String, value: Schema.JsonNumber })
+  metrics: Schema.Record({ key: Schema.String, value: Float })
 })

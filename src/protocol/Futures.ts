@@ -5,7 +5,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { defaulted, openLiteral, optional, required, typed } from "./internal/wire.js"
+import { defaulted, Float, openLiteral, optional, required, typed } from "./internal/wire.js"
 
 /**
  * Answer to a submission: the id to poll with. `sampleSequenceIds` has one id per sample of an `asample`, in the order of
@@ -213,7 +213,7 @@ export const RetrieveFuturesRequest = Schema.Struct({
     clonedSamplerId: defaulted(Schema.Int, "cloned_sampler_id", () => 0)
   }),
   prevCursor: defaulted(Schema.Int, "prev_cursor", () => 0),
-  timeout: optional(Schema.Number, "timeout"),
+  timeout: optional(Float, "timeout"),
   retrievedRequestIds: defaulted(Schema.Array(Schema.String), "retrieved_request_ids", () => [])
 })
 

@@ -42,7 +42,7 @@ export class InvalidInput extends Data.TaggedError("InvalidInput")<{
   readonly [TypeId]: TypeId = TypeId
   override get message(): string {
     const where = this.index === undefined ? this.field : `${this.field}[${this.index}]`
-    return `${where}: expected ${this.expected}, got ${this.actual}`
+    return `${where === "" ? "" : `${where}: `}expected ${this.expected}, got ${this.actual}`
   }
   /** The same error, seen from the structure that holds the field. */
   within(prefix: string): InvalidInput {

@@ -7,7 +7,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { topkFromPairs, topkToPairs } from "./internal/topk.js"
-import { defaulted, optional, required, typed } from "./internal/wire.js"
+import { defaulted, Float, optional, required, typed } from "./internal/wire.js"
 import { ModelInputSchema } from "./ModelInput.js"
 import { FloatArray, Int32List, NullableFloatArray, TopkPairs } from "./NumericArray.js"
 import { type TensorData, TensorDataSchema } from "./TensorData.js"
@@ -49,9 +49,9 @@ export const SamplingParams = Schema.Struct({
   maxTokens: optional(Schema.Int, "max_tokens"),
   seed: optional(WideInt, "seed"),
   stop: optional(Stop, "stop"),
-  temperature: defaulted(Schema.JsonNumber, "temperature", () => 1),
+  temperature: defaulted(Float, "temperature", () => 1),
   topK: defaulted(Schema.Int, "top_k", () => -1),
-  topP: defaulted(Schema.JsonNumber, "top_p", () => 1)
+  topP: defaulted(Float, "top_p", () => 1)
 })
 
 /**

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { defaulted, optional, required } from "./internal/wire.js"
+import { defaulted, Float, optional, required } from "./internal/wire.js"
 
 /**
  * Body of `POST /client/config` and `POST /client/dynamic_config`.
@@ -44,7 +44,7 @@ export const ClientConfig = Schema.Struct({
   fwdbwdMaxChunkBytes: defaulted(Schema.Int, "fwdbwd_max_chunk_bytes_count", () => 5_000_000),
   fwdbwdDispatchBytes: defaulted(Schema.Int, "fwdbwd_dispatch_bytes_semaphore_size", () => 50_000_000),
   /** How long a client waits out answers of 402, in seconds. */
-  billingMaxPauseSeconds: defaulted(Schema.JsonNumber, "billing_exception_max_pause_duration_sec", () => 3600),
+  billingMaxPauseSeconds: defaulted(Float, "billing_exception_max_pause_duration_sec", () => 3600),
   sampleNoRetries: defaulted(Schema.Boolean, "sample_no_retries", () => false),
   sampleEnableStuckDetection: defaulted(Schema.Boolean, "sample_enable_stuck_detection", () => true),
   sampleMaxConcurrentRequests: defaulted(Schema.Int, "sample_max_concurrent_requests", () => 2000),
@@ -93,7 +93,7 @@ export const clientConfigDefaults: ClientConfig = Schema.decodeSync(ClientConfig
  * @category schemas
  */
 export const DynamicConfig = Schema.Struct({
-  refreshIntervalSec: defaulted(Schema.JsonNumber, "refresh_interval_sec", () => 300),
+  refreshIntervalSec: defaulted(Float, "refresh_interval_sec", () => 300),
   /** The server has `POST /cancel_future` and wants abandoned samples cancelled. */
   sampleCancelEnabled: defaulted(Schema.Boolean, "sample_cancel_enabled", () => false),
   sampleCancelMaxBatchSize: defaulted(Schema.Int, "sample_cancel_max_batch_size", () => 64)

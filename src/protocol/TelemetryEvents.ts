@@ -114,8 +114,9 @@ export interface TelemetryResponse extends Schema.Schema.Type<typeof TelemetryRe
  * @category encoding
  */
 export const formatDuration = (millis: number): string => {
-  const micros = Math.round((millis % 1000) * 1000)
-  const seconds = Math.floor(millis / 1000)
+  const total = Math.round(millis * 1000)
+  const micros = total % 1_000_000
+  const seconds = Math.floor(total / 1_000_000)
   const two = (n: number): string => String(n).padStart(2, "0")
   const days = Math.floor(seconds / 86_400)
   const clock = `${Math.floor(seconds / 3600) % 24}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`

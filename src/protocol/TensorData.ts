@@ -85,6 +85,8 @@ const refuse = (field: string, expected: string, actual: string, index?: number)
   throw new InvalidInput({ field, index, expected, actual })
 }
 
+const part = (field: string, name: string): string => field === "" ? name : `${field}.${name}`
+
 const product = (shape: ReadonlyArray<number>): number => {
   let n = 1
   for (const d of shape) n *= d
@@ -240,8 +242,8 @@ export const sparse = (input: {
   return validate({
     ...values,
     shape: input.shape,
-    crow: indices(input.crow, `${field}.crow`),
-    col: indices(input.col, `${field}.col`)
+    crow: indices(input.crow, part(field, "crow")),
+    col: indices(input.col, part(field, "col"))
   }, field)
 }
 
@@ -264,7 +266,7 @@ const indices = (values: ArrayLike<number>, field: string): Int32Array => {
 export const validate = (self: TensorData, field = "tensor"): TensorData => {
   for (let i = 0; i < self.shape.length; i++) {
     const d = self.shape[i]!
-    if (!Number.isSafeInteger(d) || d < 0) refuse(`${field}.shape`, "whole numbers from 0", "another number", i)
+    if (!Number.isSafeInteger(d) || d < 0) refuse(part(field, "shape"), "whole numbers from 0", "another number", i)
   }
   if (self.crow === undefined && self.col === undefined) {
     if (product(self.shape) !== self.data.length) {
@@ -276,21 +278,25 @@ export const validate = (self: TensorData, field = "tensor"): TensorData => {
   if (crow === undefined || col === undefined) {
     return refuse(field, "both row pointers and column indices", "only one of them")
   }
-  if (self.shape.length !== 2) refuse(`${field}.shape`, "two dimensions for a sparse tensor", `${self.shape.length}`)
+  if (self.shape.length !== 2) {
+    refuse(part(field, "shape"), "two dimensions for a sparse tensor", `${self.shape.length}`)
+  }
   const rows = self.shape[0]!
   const columns = self.shape[1]!
-  if (crow.length !== rows + 1) refuse(`${field}.crow`, `${rows + 1} row pointers`, `${crow.length}`)
-  if (col.length !== self.data.length) refuse(`${field}.col`, `${self.data.length} column indices`, `${col.length}`)
-  if (crow[0] !== 0) refuse(`${field}.crow`, "a first row pointer of 0", "another", 0)
+  if (crow.length !== rows + 1) refuse(part(field, "crow"), `${rows + 1} row pointers`, `${crow.length}`)
+  if (col.length !== self.data.length) refuse(part(field, "col"), `${self.data.length} column indices`, `${col.length}`)
+  if (crow[0] !== 0) refuse(part(field, "crow"), "a first row pointer of 0", "another", 0)
   if (crow[rows] !== col.length) {
-    refuse(`${field}.crow`, "a last row pointer equal to the number of values", "another", rows)
+    refuse(part(field, "crow"), "a last row pointer equal to the number of values", "another", rows)
   }
   for (let r = 0; r < rows; r++) {
-    if (crow[r]! > crow[r + 1]!) refuse(`${field}.crow`, "row pointers that never fall", "a smaller one", r + 1)
+    if (crow[r]! > crow[r + 1]!) refuse(part(field, "crow"), "row pointers that never fall", "a smaller one", r + 1)
     for (let i = crow[r]!; i < crow[r + 1]!; i++) {
-      if (col[i]! < 0 || col[i]! >= columns) refuse(`${field}.col`, `a column from 0 to ${columns - 1}`, "another", i)
+      if (col[i]! < 0 || col[i]! >= columns) {
+        refuse(part(field, "col"), `a column from 0 to ${columns - 1}`, "another", i)
+      }
       if (i > crow[r]! && col[i]! <= col[i - 1]!) {
-        refuse(`${field}.col`, "rising columns within a row", "another order", i)
+        refuse(part(field, "col"), "rising columns within a row", "another order", i)
       }
     }
   }

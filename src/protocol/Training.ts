@@ -5,7 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import type { Datum } from "./Datum.js"
-import { defaulted, optional, required, typed } from "./internal/wire.js"
+import { defaulted, Float, optional, required, typed } from "./internal/wire.js"
 import type { TensorData } from "./TensorData.js"
 
 /**
@@ -86,12 +86,12 @@ export type Metrics = Readonly<Record<string, number>>
  * @category schemas
  */
 export const AdamParams = Schema.Struct({
-  learningRate: defaulted(Schema.JsonNumber, "learning_rate", () => 0.0001),
-  beta1: defaulted(Schema.JsonNumber, "beta1", () => 0.9),
-  beta2: defaulted(Schema.JsonNumber, "beta2", () => 0.95),
-  eps: defaulted(Schema.JsonNumber, "eps", () => 1e-12),
-  weightDecay: defaulted(Schema.JsonNumber, "weight_decay", () => 0),
-  gradClipNorm: defaulted(Schema.JsonNumber, "grad_clip_norm", () => 0)
+  learningRate: defaulted(Float, "learning_rate", () => 0.0001),
+  beta1: defaulted(Float, "beta1", () => 0.9),
+  beta2: defaulted(Float, "beta2", () => 0.95),
+  eps: defaulted(Float, "eps", () => 1e-12),
+  weightDecay: defaulted(Float, "weight_decay", () => 0),
+  gradClipNorm: defaulted(Float, "grad_clip_norm", () => 0)
 })
 
 /**
@@ -180,7 +180,7 @@ export interface OptimStepRequest extends Schema.Schema.Type<typeof OptimStepReq
  * @category schemas
  */
 export const OptimStepResponse = Schema.Struct({
-  metrics: defaulted(Schema.Record({ key: Schema.String, value: Schema.JsonNumber }), "metrics", () => ({}))
+  metrics: defaulted(Schema.Record({ key: Schema.String, value: Float }), "metrics", () => ({}))
 })
 
 /**

@@ -33,7 +33,7 @@ export const typed = <const T extends string, F extends Schema.Struct.Fields>(ty
   )
   return Schema.transform(from, struct as unknown as Schema.Schema<unknown, object>, {
     strict: true,
-    decode: (wire) => wire,
+    decode: ({ type: _, ...wire }) => wire,
     encode: (wire) => ({ ...wire, type })
     // the generic struct's wire type is not known to the checker until its fields are
   }) as unknown as Typed<F>
@@ -55,6 +55,21 @@ export const openLiteral = <const L extends ReadonlyArray<string>>(
   ...known: L
 ): Schema.Schema<L[number] | (string & {}), string> =>
   Schema.String.annotations({ examples: [...known] as never }) as never // a plain string; the known values serve completion
+
+/**
+ * A finite number. A bigint, as which `Json.parse` gives a number that is written with more than 15 digits, is one too.
+ *
+ * @internal
+ */
+export const Float: Schema.Schema<number, number | bigint> = Schema.transform(
+  Schema.declare((u): u is number | bigint => typeof u === "bigint" || Number.isFinite(u), {
+    identifier: "WireFloat",
+    arbitrary: () => (fc) => fc.double({ noNaN: true, noDefaultInfinity: true }),
+    jsonSchema: { type: "number" }
+  }),
+  Schema.JsonNumber,
+  { strict: true, decode: Number, encode: (value) => value }
+)
 
 const zoned = /(?:[zZ]|[+-]\d{2}:?\d{2})$/
 
