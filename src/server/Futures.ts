@@ -166,9 +166,14 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       const entry = entries.get(id)
       if (entry === undefined) return dropped.has(id) ? gone : unknown
       if (entry.outcome === undefined) {
-        const answer = yield* Deferred.await(entry.done).pipe(
-          Effect.raceFirst(Deferred.await(shutdown)),
-          Effect.timeoutOption(config.longPoll)
+        const answer = yield* Effect.acquireUseRelease(
+          Effect.sync(() => held++),
+          () =>
+            Effect.timeoutOption(
+              Effect.raceFirst(Deferred.await(entry.done), Deferred.await(shutdown)),
+              config.longPoll
+            ),
+          () => Effect.sync(() => held--)
         )
         if (Option.isNone(answer) || entry.outcome === undefined) {
           const queue = yield* entry.queue

@@ -10,8 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import { AppliedLog } from "./AppliedLog.js"
-import { FaultInjector } from "./FaultInjector.js"
+import type { AppliedLog } from "./AppliedLog.js"
+import type { FaultInjector } from "./FaultInjector.js"
 import type { Failure, Futures, QueueState, Result } from "./Futures.js"
 import { conflict, type Refusal, tooMany } from "./internal/refusal.js"
 import type { Uploads } from "./internal/uploads.js"
@@ -96,11 +96,11 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly limit: number
   readonly futures: typeof Futures.Service
   readonly uploads: Uploads
+  readonly log: typeof AppliedLog.Service
+  readonly faults: typeof FaultInjector.Service
 }): Effect.fn.Return<OperationQueue, never, Scope.Scope> {
-  const { futures, limit, modelId } = options
+  const { faults, futures, limit, log, modelId } = options
   const gapTimeout = Duration.toMillis(options.gapTimeout)
-  const log = yield* AppliedLog
-  const faults = yield* FaultInjector
   const known = new Map<number, Known>()
   const waiting = new Map<number, Waiting>()
   const wake = Effect.unsafeMakeLatch()

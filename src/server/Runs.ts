@@ -17,7 +17,9 @@ import { Engine, type LoraConfig, type ModelInfo } from "../engine/Engine.js"
 import * as Model from "../protocol/Model.js"
 import * as TinkerPath from "../protocol/TinkerPath.js"
 import * as Weights from "../protocol/Weights.js"
+import { AppliedLog } from "./AppliedLog.js"
 import { CheckpointStore, type RunRecord } from "./CheckpointStore.js"
+import { FaultInjector } from "./FaultInjector.js"
 import { type Failure, Futures, type Result } from "./Futures.js"
 import { stringValues } from "./internal/metadata.js"
 import { checkOptimizer, loraOf } from "./internal/modelSettings.js"
@@ -112,11 +114,8 @@ export const make: Effect.Effect<
   const checkpoints = yield* CheckpointStore
   const uploads = yield* Uploads
   const runs = new Map<string, Run & { readonly scope: Scope.CloseableScope }>()
-  const makeQueue = yield* Effect.map(
-    Effect.context<never>(),
-    (context) => (options: Parameters<typeof OperationQueue.make>[0]) =>
-      Effect.provide(OperationQueue.make(options), context)
-  )
+  const log = yield* AppliedLog
+  const faults = yield* FaultInjector
 
   const close = (run: Run & { readonly scope: Scope.CloseableScope }): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -144,13 +143,15 @@ export const make: Effect.Effect<
       const now = yield* Clock.currentTimeMillis
       const scope = yield* Scope.fork(session.scope, ExecutionStrategy.sequential)
       const queue = yield* Scope.extend(
-        makeQueue({
+        OperationQueue.make({
           modelId,
           first: 0,
           gapTimeout: config.gapTimeout,
           limit: config.limits.queuedOperations,
           futures,
-          uploads
+          uploads,
+          log,
+          faults
         }),
         scope
       )
