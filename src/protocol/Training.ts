@@ -180,7 +180,7 @@ export interface OptimStepRequest extends Schema.Schema.Type<typeof OptimStepReq
  * @category schemas
  */
 export const OptimStepResponse = Schema.Struct({
-  metrics: defaulted(Schema.Record({ key: Schema.String, value: Float }), "metrics", () => ({}))
+  metrics: defaulted(Schema.Record({ key: Schema.String, value: Float }), "metrics", (): Metrics => ({}))
 })
 
 /**
