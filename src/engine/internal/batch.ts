@@ -5,87 +5,29 @@
  * tokens, its request's seed and its index only, so its result is the same bits whatever else is in the batch.
  */
 import * as Either from "effect/Either"
-import { EngineError, type ModelInfo, type SampledSequence, type SampleResult, type Topk } from "../Engine.js"
-import { decodeStep, type FrozenWeights, pagesFor, pageTokens } from "./decoder.js"
+import { EngineError } from "../Engine.js"
+import { decodeStep, type FrozenWeights } from "./decoder.js"
+import {
+  type Active,
+  asTopk,
+  type Done,
+  type Job,
+  makeJob,
+  makeTopk,
+  type SamplerModel,
+  type Sequence,
+  type TopkRows
+} from "./jobs.js"
 import type { SeededRequest } from "./messages.js"
-import type { Model } from "./model.js"
-import type { CacheBudget, PageCache, PageTable } from "./pageCache.js"
+import type { CacheBudget, PageTable } from "./pageCache.js"
 import { uniform } from "./philox.js"
-import { type Drawer, reportedTemperature, type SampledLogprobs } from "./sampling.js"
-import { makeStopRules, makeStopWatch, type StopRules } from "./stop.js"
+import { reportedTemperature, type SampledLogprobs } from "./sampling.js"
+import { makeStopWatch } from "./stop.js"
 
 /** Samples that decode at the same time. */
 const maxSequences = 64
 /** Prompt tokens read in one step. */
 const promptRows = 64
-
-/** A base model with what sampling needs to know of it. */
-export interface SamplerModel {
-  readonly info: ModelInfo
-  readonly model: Model
-  readonly tokenBytes: ReadonlyArray<Uint8Array>
-  readonly cache: PageCache
-  readonly drawer: Drawer
-}
-
-type Done = (result: Either.Either<SampleResult, EngineError>) => void
-
-/** A request as it was submitted. */
-interface Job {
-  readonly request: SeededRequest
-  readonly done: Done
-  readonly maxTokens: number
-  readonly stop: StopRules
-  readonly seedLow: number
-  readonly seedHigh: number
-  /** Bytes of cache promised to the prompt, and to each sample beyond the prompt's whole pages. */
-  readonly promptBytes: number
-  readonly sampleBytes: number
-}
-
-/** A request that has begun. */
-interface Active {
-  readonly job: Job
-  /** The prompt's pages. */
-  readonly table: PageTable
-  readonly promptLogprobs: Float32Array | undefined
-  readonly topkPrompt: TopkRows | undefined
-  readonly sequences: Array<SampledSequence>
-  /** Prompt tokens in the cache. */
-  read: number
-  /** Logits after the prompt, once it is read. */
-  first: Float32Array | undefined
-  started: number
-  running: number
-  finished: number
-}
-
-/** A sample that runs. */
-interface Sequence {
-  readonly of: Active
-  readonly index: number
-  readonly table: PageTable
-  readonly watch: (token: number) => boolean
-  readonly tokens: Array<number>
-  readonly logprobs: Array<number>
-  readonly topk: TopkRows | undefined
-}
-
-/** A growing `Topk`. */
-interface TopkRows {
-  readonly k: number
-  readonly tokens: Array<number>
-  readonly logprobs: Array<number>
-}
-
-const makeTopk = (k: number): TopkRows | undefined => k === 0 ? undefined : { k, tokens: [], logprobs: [] }
-
-const asTopk = ({ k, logprobs, tokens }: TopkRows): Topk => ({
-  tokens: Int32Array.from(tokens),
-  logprobs: Float32Array.from(logprobs),
-  k,
-  length: tokens.length / k
-})
 
 /** The requests of one sampler. */
 export interface Batch {
@@ -98,11 +40,12 @@ export interface Batch {
 }
 
 export const makeBatch = (
-  { cache, drawer, info, model, tokenBytes }: SamplerModel,
+  base: SamplerModel,
   weights: FrozenWeights,
   budget: CacheBudget,
   logprobs: SampledLogprobs
 ): Batch => {
+  const { cache, drawer, model } = base
   const { vocabSize } = model.config
   const topTokens = new Int32Array(vocabSize)
   const topLogprobs = new Float32Array(vocabSize)
@@ -338,20 +281,7 @@ export const makeBatch = (
 
   return {
     submit: (request, done) => {
-      const { prompt, seed, stopStrings, stopTokens } = request
-      const maxTokens = request.maxTokens ?? info.maxContext - prompt.length
-      // The last token drawn is never put into the cache.
-      const pages = pagesFor(prompt.length + Math.max(maxTokens - 1, 0)) - Math.floor(prompt.length / pageTokens)
-      const job: Job = {
-        request,
-        done,
-        maxTokens,
-        stop: makeStopRules({ tokens: stopTokens ?? info.eosTokens, strings: stopStrings ?? [], tokenBytes }),
-        seedLow: Number(BigInt.asIntN(32, seed)),
-        seedHigh: Number(BigInt.asIntN(32, seed >> 32n)),
-        promptBytes: pagesFor(prompt.length) * cache.pageBytes,
-        sampleBytes: pages * cache.pageBytes
-      }
+      const job = makeJob(base, request, done)
       waiting.push(job)
       return () => {
         const queued = waiting.indexOf(job)

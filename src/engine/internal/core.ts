@@ -8,17 +8,17 @@
 import * as Either from "effect/Either"
 import type { RunState } from "../Engine.js"
 import { info, type ModelDefinition } from "../Models.js"
-import { type Batch, makeBatch, type SamplerModel } from "./batch.js"
-import { freezeWeights, type FrozenWeights } from "./decoder.js"
+import { freezeWeights } from "./decoder.js"
+import type { SamplerModel } from "./jobs.js"
 import { makeKernels } from "./kernels.js"
-import { type Operation, type Operations, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
+import { type Operation, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
 import { makeModel } from "./model.js"
 import { loadNanoWeights } from "./nanoWeights.js"
 import { makeCacheBudget, makePageCache } from "./pageCache.js"
-import { makeRun, type Run } from "./run.js"
-import { requestProblem } from "./sampleRequest.js"
+import { makeRun } from "./run.js"
+import { freezeRun, makeSamplers } from "./samplers.js"
 import { makeDrawer, type SampledLogprobs } from "./sampling.js"
-import { type Lane, makeScheduler } from "./scheduler.js"
+import { makeScheduler } from "./scheduler.js"
 import {
   makeMailbox,
   makeRunLane,
@@ -26,6 +26,7 @@ import {
   type OpenRun,
   passTask,
   type Peers,
+  quote,
   refuse,
   type Result,
   type RunLane,
@@ -63,16 +64,6 @@ export interface EngineCore {
   readonly held: () => number
 }
 
-interface Sampler {
-  readonly info: SamplerModel["info"]
-  readonly weights: FrozenWeights
-  readonly batch: Batch
-  readonly lane: Lane
-  released: boolean
-}
-
-const quote = (id: string): string => JSON.stringify(id.length > 100 ? `${id.slice(0, 100)}...` : id)
-
 export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOptions): EngineCore => {
   const kernels = makeKernels()
   const budget = makeCacheBudget(kernels, limits.memory)
@@ -80,7 +71,6 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
   const mailbox = makeMailbox()
   const loaded = new Map<string, SamplerModel>()
   const lanes = new Map<string, RunLane>()
-  const samplers = new Map<string, Sampler>()
   let runs = 0
   const held = (): number => kernels.allocated() * 4
 
@@ -173,93 +163,23 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
 
   // Samplers.
 
-  const openSampler = (samplerId: string, of: SamplerModel, freeze: () => Result<FrozenWeights>): Result<void> => {
-    if (samplers.has(samplerId)) return refuse("InvalidInput", `there is a sampler ${quote(samplerId)} already`)
-    if (samplers.size >= limits.samplers) {
-      return refuse("LimitReached", `the engine holds ${samplers.size} samplers, its limit: release one`)
-    }
-    const frozen = Either.flatMap(
-      freeze(),
-      (weights) => within(`sampler ${quote(samplerId)}`, weights, () => kernels.release(weights.address))
-    )
-    return Either.map(frozen, (weights) => {
-      const batch = makeBatch(of, weights, budget, sampledLogprobs)
-      const lane: Lane = {
-        ready: batch.busy,
-        slice: () => {
-          batch.step()
-          discard(sampler)
-        }
-      }
-      const sampler: Sampler = { info: of.info, weights, batch, lane, released: false }
-      samplers.set(samplerId, sampler)
-      scheduler.add(lane)
-    })
-  }
+  const samplers = makeSamplers({ kernels, limit: limits.samplers, scheduler, budget, sampledLogprobs, within })
 
-  /** Freezes the weights that the run would use now. */
-  const samplerOfRun = (samplerId: string, run: Run, of: SamplerModel): Result<void> =>
-    openSampler(samplerId, of, () =>
-      Either.gen(function*() {
-        const flat = yield* run.effectiveWeights()
-        const address = yield* kernels.allocate(flat.length)
-        kernels.floats(address, flat.length).set(flat)
-        const frozen = freezeWeights(of.model, address)
-        kernels.release(address)
-        return yield* frozen
-      }))
+  const samplerOfRun = (samplerId: string, { of, run }: OpenRun): Result<void> =>
+    samplers.open(samplerId, of, () => freezeRun(run))
 
   const samplerOfState = (samplerId: string, state: RunState): Result<void> =>
-    Either.flatMap(restore(state, { optimizer: false }), ({ of, run }) => {
-      const opened = samplerOfRun(samplerId, run, of)
-      run.release()
+    Either.flatMap(restore(state, { optimizer: false }), (open) => {
+      const opened = samplerOfRun(samplerId, open)
+      open.run.release()
       return opened
     })
 
   const samplerOfBase = (samplerId: string, baseModel: string): Result<void> =>
     Either.flatMap(
       modelOf(baseModel),
-      (of) => openSampler(samplerId, of, () => freezeWeights(of.model, of.model.weights))
+      (of) => samplers.open(samplerId, of, () => freezeWeights(of.model, of.model.weights))
     )
-
-  /** Frees a released sampler once its last request has ended. */
-  const discard = ({ batch, lane, released, weights }: Sampler): void => {
-    if (!released || batch.busy()) return
-    scheduler.remove(lane)
-    kernels.release(weights.address)
-  }
-
-  const releaseSampler = (samplerId: string): Result<void> => {
-    const sampler = samplers.get(samplerId)
-    if (sampler !== undefined) {
-      samplers.delete(samplerId)
-      sampler.released = true
-      discard(sampler)
-    }
-    return Either.void
-  }
-
-  const sample = (
-    { request, samplerId }: Operations["sample"]["input"],
-    done: (outcome: Outcome) => void
-  ): () => void => {
-    const sampler = samplers.get(samplerId)
-    if (sampler === undefined) {
-      done(toOutcome(refuse("UnknownSampler", `there is no sampler ${quote(samplerId)}`)))
-      return () => {}
-    }
-    const problem = requestProblem(sampler.info, request)
-    if (problem !== undefined) {
-      done(toOutcome(refuse("InvalidInput", problem)))
-      return () => {}
-    }
-    scheduler.wake(sampler.lane)
-    const cancel = sampler.batch.submit(request, (result) => done(toOutcome(result)))
-    return () => {
-      cancel()
-      discard(sampler)
-    }
-  }
 
   const submit: EngineCore["submit"] = (id, operation, done) => {
     const enqueue = (runId: string, task: Task): () => void => {
@@ -309,12 +229,12 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
         if ("state" in source) return now(samplerOfState(samplerId, source.state))
         if ("baseModel" in source) return now(samplerOfBase(samplerId, source.baseModel))
         const { runId } = source
-        return enqueue(runId, once(() => withRun(runId)(({ of, run }) => samplerOfRun(samplerId, run, of))))
+        return enqueue(runId, once(() => withRun(runId)((open) => samplerOfRun(samplerId, open))))
       }
       case "releaseSampler":
-        return now(releaseSampler(operation.input.samplerId))
+        return now(Either.right(samplers.release(operation.input.samplerId)))
       case "sample":
-        return sample(operation.input, done)
+        return samplers.sample(operation.input, done)
     }
   }
 

@@ -3,7 +3,7 @@
  */
 import * as Either from "effect/Either"
 import { EngineError, type PassRequest, type PassResult } from "../Engine.js"
-import type { SamplerModel } from "./batch.js"
+import type { SamplerModel } from "./jobs.js"
 import { type OperationName, type Operations, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
 import type { Evaluation, Run } from "./run.js"
 import type { Lane } from "./scheduler.js"
@@ -14,6 +14,9 @@ type Output = Operations[OperationName]["output"]
 
 export const refuse = (reason: EngineError["reason"], detail: string): Either.Either<never, EngineError> =>
   Either.left(new EngineError({ reason, detail }))
+
+/** An id in a message, not longer than a line. */
+export const quote = (id: string): string => JSON.stringify(id.length > 100 ? `${id.slice(0, 100)}...` : id)
 
 /** A run with its base model. */
 export interface OpenRun {
