@@ -106,7 +106,7 @@ export const map: {
 } = dual(2, <A, B>(self: Future<A>, f: (a: A) => B): Future<B> => internal.map(self, f))
 
 /**
- * A future of all results, in order. It fails with the first failure in that order; the others go on being polled.
+ * A future of all results, in order. It fails as soon as one of them does; the others go on being polled.
  *
  * @since 0.1.0
  * @category combinators

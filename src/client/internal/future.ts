@@ -25,8 +25,8 @@ const variance = { _A: (_: never) => _ }
 interface Source {
   readonly polling: Poll.Polling
   readonly isDone: () => boolean
-  /** Somebody has looked at the result. */
-  observed: boolean
+  /** Notes that somebody has looked at the result, or need not. */
+  readonly see: () => void
 }
 
 interface FutureImpl<A> extends Future<A> {
@@ -91,16 +91,17 @@ export const start = <A>(
     const deferred = Deferred.unsafeMake<A, TinkexError>(FiberId.none)
     let exit: Exit.Exit<A, TinkexError> | undefined
     const outstanding = { describe: (at: number) => Poll.describe(polling, at) }
-    const source: Source = { polling, isDone: () => exit !== undefined, observed: false }
+    let observed = false
     const see = () => {
-      source.observed = true
+      observed = true
       home.unseen.delete(source)
     }
+    const source: Source = { polling, isDone: () => exit !== undefined, see }
     const settle = (end: Exit.Exit<A, TinkexError>) =>
       Effect.suspend(() => {
         exit = end
         core.outstanding.delete(outstanding)
-        const error = source.observed ? undefined : failureOf(end)
+        const error = observed ? undefined : failureOf(end)
         if (error !== undefined && error._tag !== "ClientClosed") {
           home.unseen.set(
             source,
@@ -149,12 +150,15 @@ export const queueState = (
 ): Effect.Effect<{ readonly state: QueueState; readonly reason: string | undefined }> =>
   Effect.sync(() => {
     const { sources } = impl(self)
-    const { polling } = sources.find((source) => !source.isDone()) ?? sources[0]! // a future has a request
-    return { state: polling.queueState, reason: polling.reason }
+    const first = sources.find((source) => !source.isDone()) ?? sources[0]
+    return { state: first?.polling.queueState ?? "unknown", reason: first?.polling.reason }
   })
 
 export const age = (self: Future<unknown>): Effect.Effect<Duration.Duration> =>
-  Effect.map(Clock.currentTimeMillis, (now) => Duration.millis(now - impl(self).sources[0]!.polling.acceptedAt))
+  Effect.map(
+    Clock.currentTimeMillis,
+    (now) => Duration.millis(now - (impl(self).sources[0]?.polling.acceptedAt ?? now))
+  )
 
 export const map = <A, B>(self: Future<A>, f: (a: A) => B): Future<B> => {
   const { peek, sources, wait } = impl(self)
@@ -165,17 +169,23 @@ export const map = <A, B>(self: Future<A>, f: (a: A) => B): Future<B> => {
 
 export const all = <A>(futures: ReadonlyArray<Future<A>>): Future<ReadonlyArray<A>> => {
   const impls = futures.map(impl)
+  const sources = impls.flatMap((future) => future.sources)
+  // who sees one failure need not be told of the others
+  const seen = <B>(failed: B): B => {
+    for (const source of sources) source.see()
+    return failed
+  }
   return make<ReadonlyArray<A>>({
-    sources: impls.flatMap((future) => future.sources),
-    wait: Effect.forEach(impls, (future) => future.wait),
+    sources,
+    wait: Effect.forEach(impls, (future) => future.wait, { concurrency: "unbounded" }).pipe(Effect.mapError(seen)),
     peek: Effect.map(Effect.forEach(impls, (future) => future.peek), (exits) => {
       const values: Array<A> = []
       for (const exit of exits) {
-        if (Option.isNone(exit)) return Option.none()
-        if (Exit.isFailure(exit.value)) return Option.some(Exit.failCause(exit.value.cause))
+        if (Option.isNone(exit)) continue
+        if (Exit.isFailure(exit.value)) return Option.some(seen(Exit.failCause(exit.value.cause)))
         values.push(exit.value.value)
       }
-      return Option.some(Exit.succeed(values))
+      return values.length < exits.length ? Option.none() : Option.some(Exit.succeed(values))
     })
   })
 }
