@@ -146,5 +146,8 @@ const words: Readonly<Record<string, string>> = {
 
 const named = (ast: AST.Annotated): string | undefined => {
   const name = ast.annotations[AST.IdentifierAnnotationId] ?? ast.annotations[AST.TitleAnnotationId]
-  return typeof name === "string" ? words[name] ?? name : undefined
+  const description = ast.annotations[AST.DescriptionAnnotationId]
+  return typeof name !== "string"
+    ? undefined
+    : words[name] ?? (typeof description === "string" ? description : name)
 }

@@ -61,10 +61,13 @@ describe("describe", () => {
       [problem(OptimStepRequest, undefined), "expected an object, got nothing"],
       [
         problem(SessionSearchRequest, { limit: 0 }),
-        "limit: expected between(1, 200), got a number"
+        "limit: expected a number between 1 and 200 or null, got a number"
       ],
-      [problem(SessionSearchRequest, { owner: true }), "owner: expected an object, got a boolean"],
-      [problem(SessionSearchRequest, { display_name: "" }), "display_name: expected text that is not empty, got text"],
+      [problem(SessionSearchRequest, { owner: true }), "owner: expected an object or null, got a boolean"],
+      [
+        problem(SessionSearchRequest, { display_name: "" }),
+        "display_name: expected text that is not empty or null, got text"
+      ],
       [problem(SessionSearchRequest, { project_ids: {} }), "project_ids: expected a list or null, got an object"]
     ]
     for (const [actual, expected] of cases) assert.strictEqual(actual, expected)

@@ -7,6 +7,7 @@ import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 
 /** @internal */
 export const required = <A, I, R, K extends string>(schema: Schema.Schema<A, I, R>, key: K) =>
@@ -33,7 +34,7 @@ export const typed = <const T extends string, F extends Schema.Struct.Fields>(ty
   )
   return Schema.transform(from, struct as unknown as Schema.Schema<unknown, object>, {
     strict: true,
-    decode: ({ type: _, ...wire }) => wire,
+    decode: (wire) => Struct.omit(wire, "type"),
     encode: (wire) => ({ ...wire, type })
     // the generic struct's wire type is not known to the checker until its fields are
   }) as unknown as Typed<F>
