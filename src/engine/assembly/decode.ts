@@ -14,13 +14,13 @@ import { rowExp, rowMax, rowScale } from "./softmax"
 const PAGE: i32 = 16
 
 // @ts-ignore: decorator
-@inline
+
 function mulAdd(acc: v128, a: v128, b: v128): v128 {
   return f32x4.add(acc, f32x4.mul(a, b))
 }
 
 // @ts-ignore: decorator
-@inline
+
 function put(out: usize, value: v128, accumulate: bool): void {
   v128.store(out, accumulate ? f32x4.add(v128.load(out), value) : value)
 }
@@ -142,7 +142,7 @@ function attendRow(
 }
 
 // @ts-ignore: decorator
-@inline
+
 function pageOf(table: usize, t: i32): usize {
   return usize(load<u32>(table + (usize(t / PAGE) << 2)))
 }
