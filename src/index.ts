@@ -424,6 +424,13 @@ export * as Future from "./client/Future.js"
 export * as HttpTransport from "./client/HttpTransport.js"
 
 /**
+ * Looking after what training leaves behind: runs, checkpoints, sessions, samplers, and the account.
+ *
+ * @since 0.1.0
+ */
+export * as RestClient from "./client/RestClient.js"
+
+/**
  * Sampling from a model: a base model, saved weights, or those of a training run.
  *
  * @since 0.1.0
@@ -452,6 +459,17 @@ export * as ServiceClient from "./client/ServiceClient.js"
 export * as TrainingClient from "./client/TrainingClient.js"
 
 /**
+ * Several passes, or several updates, submitted together and answered one by one.
+ *
+ * The service has no endpoint for batches. Items that stand next to each other and share loss and settings travel as one
+ * request, because gradients add up; all requests go out in one turn, so that their numbers are contiguous and nothing of
+ * others comes between; results are given back for each item.
+ *
+ * @since 0.1.0
+ */
+export * as Batch from "./training/Batch.js"
+
+/**
  * Losses of your own: any differentiable function of the log-probabilities of the targets.
  *
  * The service computes gradients of cross-entropy, which is exactly linear in its weights. So the log-probabilities are
@@ -461,6 +479,14 @@ export * as TrainingClient from "./client/TrainingClient.js"
  * @since 0.1.0
  */
 export * as CustomLoss from "./training/CustomLoss.js"
+
+/**
+ * Losses written as differentiable functions of `@jax-js/jax`, which takes their gradients. The package is yours to install
+ * and to initialise (`await init("wasm")`); its functions are passed in, so that nothing is loaded here.
+ *
+ * @since 0.1.0
+ */
+export * as JaxLoss from "./training/JaxLoss.js"
 
 /**
  * Penalties on the log-probabilities of a batch, with their exact gradients, to be added to a custom loss.
