@@ -489,6 +489,13 @@ export * as CustomLoss from "./training/CustomLoss.js"
 export * as JaxLoss from "./training/JaxLoss.js"
 
 /**
+ * What is trained on, as text: each token of a datum with its weight, for a look before a long run.
+ *
+ * @since 0.1.0
+ */
+export * as Preview from "./training/Preview.js"
+
+/**
  * Penalties on the log-probabilities of a batch, with their exact gradients, to be added to a custom loss.
  *
  * Formulas: features B57 to B64; every gradient is held against finite differences. Values add up over the data of a

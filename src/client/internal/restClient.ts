@@ -1,7 +1,5 @@
 /** Requests of the REST client. */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,7 +12,7 @@ import * as Stream from "effect/Stream"
 import { AuditLogResponse } from "../../protocol/Audit.js"
 import { BillingUsageResponse, CheckpointStorageResponse } from "../../protocol/Billing.js"
 import * as Protocol from "../../protocol/Checkpoint.js"
-import { attempt, InvalidInput } from "../../protocol/InvalidInput.js"
+import { InvalidInput } from "../../protocol/InvalidInput.js"
 import * as Routes from "../../protocol/Routes.js"
 import * as Service from "../../protocol/Service.js"
 import * as Session from "../../protocol/Session.js"
@@ -22,8 +20,6 @@ import * as TinkerPath from "../../protocol/TinkerPath.js"
 import * as Weights from "../../protocol/Weights.js"
 import * as TinkexConfig from "../../TinkexConfig.js"
 import {
-  fromHttpClientError,
-  fromStatus,
   MalformedResponse,
   NotFound,
   RequestFailed,
@@ -31,12 +27,14 @@ import {
   type TinkexError,
   type TransportError
 } from "../../TinkexError.js"
-import type { Answer, Request, Requirements, Transport as TransportService } from "../HttpTransport.js"
+import type { Request, Requirements, Transport as TransportService } from "../HttpTransport.js"
 import type { Client, TypeId as RestClientTypeId } from "../RestClient.js"
 import * as Auth from "./auth.js"
 import { sdkVersion } from "./headers.js"
 import * as Json from "./json.js"
 import * as Paging from "./paging.js"
+import { checkCount, checkId, checkScope, refuse, secondsOf } from "./restChecks.js"
+import { archiveUrl, below, checkpointRoute, fetchSigned, sendUnfollowed, textOf } from "./signedUrls.js"
 import * as Transport from "./transport.js"
 
 export const TypeId: RestClientTypeId = Symbol.for("tinkex/RestClient") as RestClientTypeId
@@ -52,55 +50,14 @@ const Proto = {
   }
 }
 
-/** An archive in the making is asked for so often, so far apart (wire-protocol 7.4). */
-const archiveAttempts = 6
-const archiveWait = Duration.seconds(30)
-/** A signed URL without a date holds at least so long. */
-const archiveLife = Duration.minutes(15)
 const traceWait = Duration.seconds(5)
 const maxPage = 1000
-
-const refuse = (field: string, expected: string, actual: string) =>
-  Effect.fail(new InvalidInput({ field, expected, actual }))
-
-const checkScope = (scope: unknown) =>
-  scope === undefined || scope === "owned" || scope === "accessible"
-    ? Effect.void
-    : refuse("accessScope", "owned or accessible", "something else")
-
-const checkCount = (field: string, value: number | undefined, least: number, most: number) =>
-  value === undefined || value === Number.POSITIVE_INFINITY && most === Number.POSITIVE_INFINITY ||
-    (Number.isSafeInteger(value) && value >= least && value <= most)
-    ? Effect.void
-    : refuse(
-      field,
-      `a whole number from ${least}${most === Number.POSITIVE_INFINITY ? "" : ` to ${most}`}`,
-      "another number"
-    )
-
-const checkId = (field: string, id: string) =>
-  typeof id === "string" && id.trim() !== "" ? Effect.void : refuse(field, "an id", "nothing")
-
-/** Whole seconds, from 1. */
-const secondsOf = (ttl: Duration.DurationInput): Effect.Effect<number, InvalidInput> =>
-  Effect.suspend(() => {
-    const seconds = Duration.toSeconds(ttl)
-    return Number.isSafeInteger(seconds) && seconds >= 1
-      ? Effect.succeed(seconds)
-      : refuse("ttl", "whole seconds, from 1", Number.isFinite(seconds) ? `${seconds} s` : "no end")
-  })
 
 const encodeWeightsInfo = Schema.encodeSync(Weights.WeightsInfoRequest)
 const encodeTtl = Schema.encodeSync(Protocol.SetTtlRequest)
 const encodeProject = Schema.encodeSync(Session.SetSessionProjectRequest)
 const encodeSearch = Schema.encode(Session.SessionSearchRequest)
 const encodeCopy = Schema.encodeSync(Weights.CopyWeightsRequest)
-
-const below = (path: string): string => path.slice(1)
-
-/** `/training_runs/{run}/checkpoints/{id}` and what is behind it, for metrics. */
-const checkpointRoute = (action?: string): string =>
-  `training_runs/{training_run_id}/checkpoints/{checkpoint_id}${action === undefined ? "" : `/${action}`}`
 
 export const over = (transport: TransportService): Effect.Effect<Client, never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (http) => {
@@ -126,59 +83,6 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
           route: checkpointRoute(action),
           ...(body === undefined ? {} : { body: Transport.jsonBody(body) })
         })))
-
-    /** An address in an answer, fetched without the key. */
-    const fetchSigned = (operation: string, url: string) =>
-      Effect.gen(function*() {
-        const response = yield* http.get(url)
-        const body = yield* response.text
-        const { headers, status } = response
-        if (status >= 200 && status < 300) return body
-        const nowMillis = yield* Clock.currentTimeMillis
-        return yield* Effect.fail(
-          fromStatus({ operation, origin: new URL(url).origin, status, headers, body, nowMillis, requestBytes: 0 })
-        )
-      }).pipe(
-        Effect.mapError((error): TransportError =>
-          error._tag === "RequestError" || error._tag === "ResponseError"
-            ? fromHttpClientError(error, operation)
-            : error
-        )
-      )
-
-    const textOf = (answer: Answer): string => answer.body._tag === "Text" ? answer.body.text : ""
-
-    /** Sends a request whose redirect is the answer; `fetch` follows redirects unless it is told not to. */
-    const sendUnfollowed = (request: Request) =>
-      Effect.provideService(
-        transport.send({ ...request, redirects: true }),
-        FetchHttpClient.RequestInit,
-        { redirect: "manual" }
-      )
-
-    const archiveOf = (operation: string, answer: Answer): Effect.Effect<Protocol.ArchiveUrl, TransportError> =>
-      Effect.gen(function*() {
-        const requestId = requestIdOf(answer.headers)
-        if (answer.status < 300) {
-          const body = yield* Json.parse(textOf(answer), operation, requestId)
-          return yield* Json.decode(body, Protocol.ArchiveUrl, operation, requestId)
-        }
-        const { expires, location } = answer.headers
-        if (location === undefined) {
-          return yield* new MalformedResponse({
-            operation,
-            status: answer.status,
-            detail: "a redirect without Location",
-            requestId
-          })
-        }
-        const until = Date.parse(expires ?? "")
-        const now = yield* Clock.currentTimeMillis
-        return {
-          url: new URL(location, `${transport.settings.baseUrl}/`).href,
-          expires: DateTime.unsafeMake(Number.isNaN(until) ? now + Duration.toMillis(archiveLife) : until)
-        }
-      })
 
     const getTrainingRun: Client["getTrainingRun"] = Effect.fn("RestClient.getTrainingRun")(
       function*(runId, options = {}) {
@@ -337,26 +241,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
           }, Weights.WeightsInfoResponse)
         ),
       getCheckpointArchiveUrl: Effect.fn("RestClient.getCheckpointArchiveUrl")(function*(path) {
-        const parsed = yield* TinkerPath.parse(path)
-        const operation = `archive (${path})`
-        const ask = sendUnfollowed({
-          operation,
-          method: "GET",
-          pool: "service",
-          path: below(Routes.checkpoint(parsed, "archive")),
-          route: checkpointRoute("archive"),
-          headers: { accept: "application/json" },
-          times: 2
-        })
-        const wait = (n: number): Effect.Effect<Answer, TransportError> =>
-          Effect.catchTag(ask, "ServerError", (error) =>
-            error.status !== 503 || n >= archiveAttempts
-              ? Effect.fail(error)
-              : Effect.logInfo(`the service is making the archive of ${path}; asking again in 30 s`).pipe(
-                Effect.zipRight(Effect.sleep(archiveWait)),
-                Effect.zipRight(wait(n + 1))
-              ))
-        return yield* archiveOf(operation, yield* wait(1))
+        return yield* archiveUrl(transport, path, yield* TinkerPath.parse(path))
       }),
       getExternalWeightsUrls: (path) =>
         Effect.flatMap(
@@ -509,7 +394,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
         if (options.day !== undefined && !/^\d{4}-\d{2}-\d{2}$/.test(options.day)) {
           return yield* refuse("day", "YYYY-MM-DD", "another form")
         }
-        const answer = yield* sendUnfollowed({
+        const answer = yield* sendUnfollowed(transport, {
           operation,
           method: "GET",
           pool: "service",
@@ -518,7 +403,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
         })
         const { location } = answer.headers
         const text = answer.status >= 300 && location !== undefined
-          ? yield* fetchSigned(operation, new URL(location, `${transport.settings.baseUrl}/`).href)
+          ? yield* fetchSigned(http, operation, new URL(location, `${transport.settings.baseUrl}/`).href)
           : textOf(answer)
         const requestId = requestIdOf(answer.headers)
         const body = yield* Json.parse(text, operation, requestId)
