@@ -172,6 +172,18 @@ describe("requests", () => {
       assert.deepStrictEqual(yield* of([1, -2, 2 ** 31 - 1]), yield* of(Int32Array.of(1, -2, 2 ** 31 - 1)))
     }))
 
+  it.effect("grow beyond what was expected of them", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(request, fc.integer({ min: 500, max: 9000 }), async (value, n) => {
+          const long = { ...value, lossFn: "x".repeat(n), lossFnConfig: { a: "ä".repeat(n), b: "c" } }
+          const bytes = await Effect.runPromise(Codec.encodeRequest(long))
+          assert.deepStrictEqual(await Effect.runPromise(Codec.decodeRequest(bytes)), long)
+        }),
+        { numRuns: 30 }
+      )
+    ))
+
   it.effect("tolerate fields that are not known here, and known ones of another wire type", () =>
     Effect.gen(function*() {
       const tensor = [unknownFields, field(1, "0000803f"), "1801", "0801", "1001", "1a0101"]

@@ -22,6 +22,7 @@ describe("reducers", () => {
     assert.strictEqual(MetricReduction.sum(parts([1, 4, -2])), 3)
     assert.strictEqual(MetricReduction.min(parts([1, 4, -2])), -2)
     assert.strictEqual(MetricReduction.max(parts([1, 4, -2])), 4)
+    assert.deepStrictEqual([MetricReduction.min(parts([])), MetricReduction.max(parts([]))], [0, 0])
     assert.isNaN(MetricReduction.max(parts([1, Number.NaN])))
     assert.isNaN(MetricReduction.min(parts([Number.NaN, 1])))
   })

@@ -101,7 +101,8 @@ export class ProtoWriter {
 
   /** Bytes of a field whose header `message` writes afterwards. */
   raw(value: Uint8Array): void {
-    this.buffer.set(value, this.reserve(value.length))
+    const at = this.reserve(value.length) // may replace the buffer
+    this.buffer.set(value, at)
   }
 
   /** Text, written also when it is empty, as in entries of maps. */
