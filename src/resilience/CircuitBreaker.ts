@@ -273,8 +273,14 @@ export class CircuitBreakers extends Context.Tag("tinkex/CircuitBreaker")<Circui
   readonly changes: Effect.Effect<Stream.Stream<Change>, never, Scope.Scope>
 }>() {}
 
-const refuse = (key: string, millis: number): CircuitOpen =>
-  new CircuitOpen({ key, reopensIn: Duration.millis(millis) })
+/** A refusal has no stack trace: it says nothing that the message does not, and taking it is most of what a refusal costs. */
+const refuse = (key: string, millis: number): CircuitOpen => {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  const error = new CircuitOpen({ key, reopensIn: Duration.millis(millis) })
+  Error.stackTraceLimit = limit
+  return error
+}
 
 /**
  * One breaker of its own, outside any registry.

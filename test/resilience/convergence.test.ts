@@ -91,7 +91,7 @@ const converges = (make: (latency: number, rate: number) => Server, phases: Read
         assert.isAtMost(refused, 0.05, report)
       }
     }),
-    8
+    5
   )
 
 describe("the gate finds the rate of a server", () => {

@@ -128,10 +128,12 @@ export const makeHandle = (
     Effect.clockWith((clock) => {
       if (!settings.enabled || permit.settled) return Effect.void
       permit.settled = true
-      const now = handle.nowMillis(clock)
-      const at = (u: number) => step((state) => internal.settle(state, permit, outcome, now, u, settings))
-      return internal.isBad(outcome, now - permit.startedAt, settings) ? Effect.flatMap(Random.next, at) : at(0)
+      return internal.isBad(outcome, handle.nowMillis(clock) - permit.startedAt, settings)
+        ? Effect.flatMap(Random.next, (u) => settleWith(permit, outcome, u))
+        : settleWith(permit, outcome, 0)
     })
+  const settleWith = (permit: Permit, outcome: Outcome, u: number) =>
+    step((state, now) => internal.settle(state, permit, outcome, now, u, settings))
 
   const record = (outcome: Outcome): Effect.Effect<void> =>
     settings.enabled
