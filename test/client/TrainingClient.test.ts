@@ -327,12 +327,9 @@ describe("TrainingClient", () => {
             (_, n) => n === 0 ? { code: "ECONNREFUSED" } : n === 1 ? { status: 503 } : undefined
           )
           yield* Effect.flip(training.optimStep())
-          yield* Effect.flip(rushed(training.optimStep()))
+          yield* Effect.flip(training.optimStep())
           yield* training.optimStep()
-          assert.deepStrictEqual(
-            sent(fake),
-            ["optim_step 1", "optim_step 1", "optim_step 2", "optim_step 3"].slice(0, 4)
-          )
+          assert.deepStrictEqual(sent(fake), ["optim_step 1", "optim_step 1", "optim_step 2"])
         }),
       { retry: { times: 0 } }
     )
