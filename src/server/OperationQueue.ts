@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import type { AppliedLog } from "./AppliedLog.js"
 import type { FaultInjector } from "./FaultInjector.js"
 import type { Failure, Futures, QueueState, Result } from "./Futures.js"
-import { conflict, type Refusal, tooMany } from "./internal/refusal.js"
+import { conflict, Refusal, tooMany } from "./internal/refusal.js"
 import type { Uploads } from "./internal/uploads.js"
 
 /**
@@ -29,19 +29,25 @@ export interface Submission {
   /** Tells a repeated request from another one under the same `seq_id`. */
   readonly fingerprint: string
   /**
-   * Checks the request against the run and says how to do it. Runs at most once, changes nothing. A refusal uses up the
-   * `seq_id`: what comes behind is not held up.
+   * Checks the request against the run and says how to do it. Runs at most once, changes nothing. A refusal answers the
+   * request, a failure its future, at once; both use up the `seq_id`: what comes behind is not held up.
    */
-  readonly prepare: () => Either.Either<Operation, Refusal>
+  readonly prepare: () => Prepared
 }
 
 /**
- * What will be done when it is its turn, or that it failed already.
+ * What will be done when it is its turn.
  *
  * @since 0.1.0
  * @category models
  */
 export type Operation = Effect.Effect<Result, Failure>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Prepared = Either.Either<Operation, Refusal | Failure>
 
 /**
  * The queue of a run.
@@ -137,12 +143,20 @@ export const make = Effect.fnUntraced(function*(options: {
         }
         highest = Math.max(highest, seqId)
         const prepared = submission.prepare()
-        if (Either.isLeft(prepared)) {
+        if (Either.isLeft(prepared) && prepared.left instanceof Refusal) {
           remember(seqId, { _tag: "Refused", refusal: prepared.left, fingerprint: submission.fingerprint })
           return Effect.zipRight(wake.open, Effect.fail(prepared.left))
         }
         const requestId = `${modelId}:${seqId}`
         remember(seqId, { _tag: "Accepted", requestId, fingerprint: submission.fingerprint })
+        if (Either.isLeft(prepared)) {
+          const failure = prepared.left
+          return futures.submit(requestId, queue).pipe(
+            Effect.zipRight(futures.settle(requestId, Either.left(failure))),
+            Effect.zipRight(wake.open),
+            Effect.as(requestId)
+          )
+        }
         waiting.set(seqId, { seqId, requestId, endpoint: submission.endpoint, operation: prepared.right })
         return futures.submit(requestId, queue).pipe(Effect.zipRight(wake.open), Effect.as(requestId))
       })).pipe(Effect.uninterruptible)

@@ -65,7 +65,10 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>) {
     ...routes.flat().map(({ handler, method, path }) => HttpRouter.makeRoute(method, `/api/v1${path}`, handler)),
     HttpRouter.makeRoute("GET", "/metrics", metrics.app),
     HttpRouter.makeRoute("GET", "/openapi.json", openApi)
-  ]))
+  ])).pipe(
+    // signed links are long
+    HttpRouter.withRouterConfig({ maxParamLength: 4096 })
+  )
 
   const answer = (
     request: HttpServerRequest.HttpServerRequest,

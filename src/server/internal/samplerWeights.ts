@@ -55,13 +55,17 @@ export const samplerWeights = Effect.gen(function*() {
       case "Ephemeral":
         return Effect.map(checkpoints.unspool(source.key), (state) => ({ state }))
       case "Checkpoint":
-        return Effect.flatMap(checkpoints.get(source.path), (entry) =>
-          entry.createdAt === source.createdAt
-            ? Effect.map(checkpoints.load(source.path, { optimizer: false }), (state) => ({ state }))
-            : new CheckpointError({
+        return checkpoints.get(source.path).pipe(
+          Effect.filterOrFail(({ createdAt }) => createdAt === source.createdAt),
+          Effect.mapError(() =>
+            new CheckpointError({
               reason: "NotFound",
               detail: `Checkpoint ${TinkerPath.format(source.path)} was deleted since the sampler was made`
-            }))
+            })
+          ),
+          Effect.zipRight(checkpoints.load(source.path, { optimizer: false })),
+          Effect.map((state) => ({ state }))
+        )
     }
   }
 

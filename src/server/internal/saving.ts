@@ -9,7 +9,7 @@ import { Engine } from "../../engine/Engine.js"
 import type * as TinkerPath from "../../protocol/TinkerPath.js"
 import { CheckpointStore, type Entry, isName, takenText } from "../CheckpointStore.js"
 import type { Result } from "../Futures.js"
-import type { Operation } from "../OperationQueue.js"
+import type { Prepared } from "../OperationQueue.js"
 import type { Run } from "../Runs.js"
 import { badRequest, type Refusal } from "./refusal.js"
 import * as Results from "./results.js"
@@ -32,21 +32,23 @@ export interface Save {
 export const saving = Effect.gen(function*() {
   const engine = yield* Engine
   const checkpoints = yield* CheckpointStore
-  return (run: Run, save: Save, now: number, done: (entry: Entry) => Result): Either.Either<Operation, Refusal> =>
-    Either.map(checkSave(save), () => {
+  return (run: Run, save: Save, now: number, done: (entry: Entry) => Result): Prepared =>
+    Either.flatMap(checkSave(save), (): Prepared => {
       const path = { trainingRunId: run.id, kind: save.kind, name: save.name }
       if (save.overwrite !== true && checkpoints.unsafeHas(path, now)) {
-        return Effect.fail(Results.userFailure(takenText(path)))
+        return Either.left(Results.userFailure(takenText(path)))
       }
-      return engine.exportRun(run.id, { optimizer: save.kind === "weights" }).pipe(
-        Effect.flatMap((state) =>
-          checkpoints.save(path, state, {
-            overwrite: save.overwrite,
-            ttlSeconds: save.ttlSeconds,
-            userMetadata: save.userMetadata
-          })
-        ),
-        Effect.mapBoth({ onFailure: Results.failure, onSuccess: done })
+      return Either.right(
+        engine.exportRun(run.id, { optimizer: save.kind === "weights" }).pipe(
+          Effect.flatMap((state) =>
+            checkpoints.save(path, state, {
+              overwrite: save.overwrite,
+              ttlSeconds: save.ttlSeconds,
+              userMetadata: save.userMetadata
+            })
+          ),
+          Effect.mapBoth({ onFailure: Results.failure, onSuccess: done })
+        )
       )
     })
 })

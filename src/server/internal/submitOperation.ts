@@ -5,11 +5,10 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
-import type { Operation } from "../OperationQueue.js"
+import type { Prepared } from "../OperationQueue.js"
 import { type Run, Runs } from "../Runs.js"
 import { note } from "./http.js"
-import { badRequest, type Refusal } from "./refusal.js"
+import { badRequest } from "./refusal.js"
 
 /** @internal */
 export interface OperationRequest {
@@ -18,7 +17,7 @@ export interface OperationRequest {
   readonly seqId?: number | undefined
   readonly endpoint: string
   readonly fingerprint: string
-  readonly prepare: (run: Run, now: number) => Either.Either<Operation, Refusal>
+  readonly prepare: (run: Run, now: number) => Prepared
 }
 
 /**
