@@ -4,12 +4,12 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { defaulted, Float, optional, required, StringRecord, Timestamp } from "./internal/wire.js"
+import { defaulted, Float, optional, required, StringRecord, Timestamp, unknownMember } from "./internal/wire.js"
 
 const tokenCount = required(Schema.Int, "token_count")
 
 /**
- * The kind of a usage event and its quantity. A `type` that is not known here is kept with nothing else.
+ * The kind of a usage event and its quantity. One of a newer server is `{ type: "unknown", wire: <its type> }`.
  *
  * @since 0.1.0
  * @category schemas
@@ -24,7 +24,7 @@ export const BillingEventInfo = Schema.Union(
     free: defaulted(Schema.Boolean, "free", () => false),
     gigabyteHours: required(Float, "gigabyte_hours")
   }),
-  Schema.Struct({ type: Schema.String })
+  unknownMember("type")
 )
 
 /**

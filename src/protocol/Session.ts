@@ -12,7 +12,8 @@ import {
   required,
   StringRecord,
   Timestamp,
-  typed
+  typed,
+  unknownMember
 } from "./internal/wire.js"
 
 /**
@@ -274,7 +275,7 @@ const ClientFinished = Schema.Struct({
 const Active = Schema.Struct({ type: Schema.Literal("active") })
 
 /**
- * How a session stands. A `type` that is not known here is kept with nothing else.
+ * How a session stands. One of a newer server is `{ type: "unknown", wire: <its type> }`.
  *
  * @since 0.1.0
  * @category schemas
@@ -284,7 +285,7 @@ export const SessionStatus = Schema.Union(
   Cancelled,
   ClientFinished,
   Active,
-  Schema.Struct({ type: Schema.String })
+  unknownMember("type")
 )
 
 /**

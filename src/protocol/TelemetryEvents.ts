@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { defaulted, JsonRecord, openLiteral, optional, required, Timestamp } from "./internal/wire.js"
+import { defaulted, JsonRecord, openLiteral, optional, required, Timestamp, unknownMember } from "./internal/wire.js"
 
 /**
  * How serious an event is.
@@ -54,7 +54,7 @@ const Generic = Schema.Struct({
 })
 
 /**
- * An event, told apart by `event`. Events of a kind that is not known here are kept without their own fields.
+ * An event, told apart by `event`. One of a newer client is `{ event: "unknown", wire: <its event> }`.
  *
  * @since 0.1.0
  * @category schemas
@@ -64,7 +64,7 @@ export const TelemetryEvent = Schema.Union(
   SessionEnd,
   UnhandledException,
   Generic,
-  Schema.Struct({ event: Schema.String })
+  unknownMember("event")
 )
 
 /**

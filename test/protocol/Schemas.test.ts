@@ -215,10 +215,14 @@ describe("answers", () => {
 
   it("keep members and words of newer servers", () => {
     const status = Schema.decodeUnknownSync(Session.SessionStatus)
-    assert.deepStrictEqual(status({ type: "expired", at: 1 }), { type: "expired" })
+    assert.deepStrictEqual(status({ type: "expired", at: 1 }), { type: "unknown", wire: "expired" })
+    assert.deepStrictEqual(Schema.encodeSync(Session.SessionStatus)({ type: "unknown", wire: "expired" }), {
+      type: "expired"
+    })
     assert.deepStrictEqual(status({ type: "cancelled", detail: "d" }), { type: "cancelled", detail: "d" })
     assert.deepStrictEqual(Schema.decodeUnknownSync(Billing.BillingEventInfo)({ type: "evaluation", count: 1 }), {
-      type: "evaluation"
+      type: "unknown",
+      wire: "evaluation"
     })
     const checkpoint = Schema.decodeUnknownSync(Checkpoint.Checkpoint)({
       checkpoint_id: "merged/x",

@@ -8,7 +8,12 @@ import * as Duration from "effect/Duration"
 import type { ErrorCategory, QueueState } from "../../protocol/Futures.js"
 import { TypeId } from "../../protocol/InvalidInput.js"
 
-/** What every answer with an error status says. */
+/**
+ * What every answer with an error status says.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Answer {
   /** What was being done, to what: `sample (sampling session s:sample:0)`. */
   readonly operation: string

@@ -10,7 +10,12 @@ import * as Predicate from "effect/Predicate"
 import type { MalformedMessage } from "../../protocol/MalformedMessage.js"
 import * as Errors from "./errors.js"
 
-/** Response headers by lower-case name. */
+/**
+ * Response headers by lower-case name.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Headers = Readonly<Record<string, string | undefined>>
 
 /**

@@ -58,6 +58,29 @@ export const openLiteral = <const L extends ReadonlyArray<string>>(
   Schema.String.annotations({ examples: [...known] as never }) as never // a plain string; the known values serve completion
 
 /**
+ * The last member of a union told apart by `key`: what a newer peer sends and is not known here. `wire` is its tag; nothing
+ * else of it is kept. Narrowing by the known tags works because this one is the literal `unknown`.
+ *
+ * @internal
+ */
+export const unknownMember = <const K extends string>(
+  key: K
+): Schema.Schema<
+  Schema.Simplify<Readonly<Record<K, "unknown">> & { readonly wire: string }>,
+  Readonly<Record<K, string>>
+> =>
+  Schema.transform(
+    Schema.Struct({ [key]: Schema.String }),
+    Schema.Struct({ [key]: Schema.Literal("unknown"), wire: Schema.String }),
+    {
+      strict: false,
+      decode: (wire: Readonly<Record<string, string>>) => ({ [key]: "unknown", wire: wire[key] }),
+      encode: (member: Readonly<Record<string, string>>) => ({ [key]: member["wire"] })
+    }
+    // a computed key is a string to the checker
+  ) as never
+
+/**
  * A finite number. A bigint, as which `Json.parse` gives a number that is written with more than 15 digits, is one too.
  *
  * @internal
