@@ -1,0 +1,95 @@
+import { assert, describe, it } from "@effect/vitest"
+import { execFile, spawn } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+interface Done {
+  readonly code: number
+  readonly output: string
+}
+
+const run = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): Promise<Done> =>
+  new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      ["--import", "tsx", ...args],
+      { cwd: root, env: { ...process.env, ...env, NO_COLOR: "1" }, timeout: 120_000 },
+      (error, stdout, stderr) => resolve({ code: child.exitCode ?? (error === null ? 0 : 1), output: stdout + stderr })
+    )
+  })
+
+/** What each example must say, so that one that ends early does not pass. */
+const expected: Readonly<Record<string, RegExp>> = {
+  "batch-training.ts": /item 2: loss \d/,
+  "checkpoints.ts": /tinkex/i,
+  "concurrent-sampling.ts": /200 samples/,
+  "custom-loss.ts": /step 20: loss/,
+  "custom-server-url.ts": /this server offers tinkex\/nano/,
+  "pipelined-loop.ts": /step 30: loss/,
+  "regularizers.ts": /kl_divergence/,
+  "sampling.ts": /the prompt itself/,
+  "training-loop.ts": /The sky is blue/,
+  "two-tenants.ts": /alice: 20 samples[\s\S]*bob: 20 samples|bob: 20 samples[\s\S]*alice: 20 samples/
+}
+
+describe.concurrent("every example runs", () => {
+  for (
+    const name of readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts") && !name.startsWith("_"))
+  ) {
+    it.runIf(name !== "custom-server-url.ts")(name, async () => {
+      const { code, output } = await run([join("examples", name)])
+      assert.strictEqual(code, 0, output)
+      assert.match(output, expected[name] ?? /./)
+    }, 150_000)
+  }
+
+  it("custom-server-url.ts, against tinkex serve in another process", async () => {
+    const server = spawn(process.execPath, ["bin/tinkex.js", "serve", "--port", "0"], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    try {
+      const url = await new Promise<string>((resolve, reject) => {
+        let text = ""
+        server.stdout.on("data", (chunk: Buffer) => {
+          text += chunk.toString()
+          const match = /listening on (\S+)/.exec(text)
+          if (match?.[1] !== undefined) resolve(match[1])
+        })
+        server.once("exit", (code) => reject(new Error(`the server ended with ${code}`)))
+      })
+      const { code, output } = await run(["examples/custom-server-url.ts"], { TINKER_BASE_URL: url })
+      assert.strictEqual(code, 0, output)
+      assert.match(output, expected["custom-server-url.ts"] ?? /./)
+    } finally {
+      server.kill("SIGTERM")
+      await new Promise((resolve) => server.once("exit", resolve))
+    }
+    assert.strictEqual(server.exitCode, 0)
+  }, 150_000)
+})
+
+describe.concurrent("every experiment runs, and resumes", () => {
+  for (const name of ["learning-rate-sweep", "rank-sweep", "dpo-beta"]) {
+    it(name, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "tinkex-experiment-"))
+      try {
+        const script = [`scratchpad/experiments/${name}.ts`, "--quick", "--out", folder]
+        const first = await run(script)
+        assert.strictEqual(first.code, 0, first.output)
+        const lines = readFileSync(join(folder, `${name}-quick.jsonl`), "utf8")
+        assert.strictEqual(lines.trim().split("\n").length, 2)
+        assert.match(readFileSync(join(folder, `${name}-quick.svg`), "utf8"), /^<svg[\s\S]*<\/svg>\s*$/)
+        const second = await run(script)
+        assert.match(second.output, /kept from an earlier run/)
+        assert.strictEqual(readFileSync(join(folder, `${name}-quick.jsonl`), "utf8"), lines)
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+    }, 200_000)
+  }
+})
