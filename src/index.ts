@@ -452,6 +452,13 @@ export * as SamplingRegistry from "./client/SamplingRegistry.js"
 export * as ServiceClient from "./client/ServiceClient.js"
 
 /**
+ * What a client reports to the service of itself: that its session began and ended, and what went wrong in between.
+ *
+ * @since 0.1.0
+ */
+export * as TelemetryReporter from "./client/TelemetryReporter.js"
+
+/**
  * Training a model: passes over data, optimiser steps, saving and loading, in the order in which they are asked for.
  *
  * @since 0.1.0
@@ -479,6 +486,13 @@ export * as Batch from "./training/Batch.js"
  * @since 0.1.0
  */
 export * as CustomLoss from "./training/CustomLoss.js"
+
+/**
+ * Checkpoints as files: fetched piece by piece, taken up again where a connection broke, and put in place when all is there.
+ *
+ * @since 0.1.0
+ */
+export * as Download from "./training/Download.js"
 
 /**
  * Losses written as differentiable functions of `@jax-js/jax`, which takes their gradients. The package is yours to install
