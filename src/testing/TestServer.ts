@@ -9,7 +9,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ServiceClient from "../client/ServiceClient.js"
-import type { EngineError } from "../engine/Engine.js"
+import type { Engine, EngineError } from "../engine/Engine.js"
 import type { EngineOptions } from "../engine/EngineOptions.js"
 import * as InProcessEngine from "../engine/InProcessEngine.js"
 import type { CheckpointError } from "../server/CheckpointStore.js"
@@ -19,6 +19,7 @@ import * as Tinkex from "../Tinkex.js"
 import type * as TinkexConfig from "../TinkexConfig.js"
 import type { TinkexError } from "../TinkexError.js"
 import * as Tokenizers from "../tokenizer/Tokenizers.js"
+import * as MemoryFileSystem from "./internal/memoryFileSystem.js"
 
 /**
  * Settings of the server, of the client and of what clients share.
@@ -40,6 +41,27 @@ export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.S
 export const baseUrl = "http://tinkex.test"
 
 /**
+ * Checkpoints are kept in memory unless there is a directory for them.
+ */
+const files = (options: ServerConfig.Options | undefined) =>
+  options?.dataDir === undefined ? Layer.merge(NodeContext.layer, MemoryFileSystem.layer) : NodeContext.layer
+
+/**
+ * The server over an engine of your own, as `RecordingEngine.layer`; an `HttpClient` that reaches it, and what clients share.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWithoutEngine = (
+  options: Omit<Options, keyof TinkexConfig.Options | "engine"> = {}
+): Layer.Layer<Server.Server | HttpClient.HttpClient | Tinkex.Shared, TinkexError | CheckpointError, Engine> =>
+  Tinkex.layerShared({ ...options, tokenizers: options.tokenizers ?? Tokenizers.layer }).pipe(
+    Layer.provideMerge(Layer.effect(HttpClient.HttpClient, Effect.map(Server.Server, ({ client }) => client))),
+    Layer.provideMerge(Server.layer(options.server)),
+    Layer.provide(files(options.server))
+  )
+
+/**
  * The server, an `HttpClient` that reaches it, and what clients share; for tests that make clients themselves:
  * `ServiceClient.make({ baseUrl: TestServer.baseUrl })`.
  *
@@ -51,13 +73,7 @@ export const layerServer = (
 ): Layer.Layer<
   Server.Server | HttpClient.HttpClient | Tinkex.Shared,
   TinkexError | CheckpointError | EngineError
-> =>
-  Tinkex.layerShared({ ...options, tokenizers: options.tokenizers ?? Tokenizers.layer }).pipe(
-    Layer.provideMerge(Layer.effect(HttpClient.HttpClient, Effect.map(Server.Server, ({ client }) => client))),
-    Layer.provideMerge(Server.layer(options.server)),
-    Layer.provide(InProcessEngine.layer(options.engine)),
-    Layer.provide(NodeContext.layer)
-  )
+> => Layer.provide(layerWithoutEngine(options), InProcessEngine.layer(options.engine))
 
 /**
  * The server with a client of it.
