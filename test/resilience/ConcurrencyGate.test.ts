@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as fc from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
@@ -111,10 +112,10 @@ describe("ConcurrencyGate", () => {
         const lease = yield* gate.acquire()
         const waiter = yield* Effect.fork(ConcurrencyGate.withPermit(Effect.never, gate))
         yield* settle
-        // Both arrive before the waiter has run again.
+        // Both messages are there before the waiter runs again.
         yield* gate.release(lease, "success")
-        yield* Fiber.interruptFork(waiter)
-        yield* Fiber.await(waiter)
+        waiter.unsafeInterruptAsFork(FiberId.none)
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.await(waiter)))
         assert.deepStrictEqual(yield* counts(gate), [0, 0, 1])
       }
     }))
@@ -304,6 +305,42 @@ describe("ConcurrencyGate", () => {
         }
       })),
     { fastCheck: { numRuns: 60, seed: 5 } }
+  )
+
+  it.effect.prop(
+    "a learned rate keeps the same bound, with the highest rate in the window and 50 ms' worth of burst",
+    [fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 200, maxLength: 200 }), fc.constantFrom(1, 20, 300)],
+    ([luck, latency]) =>
+      withQuickClock(Effect.gen(function*() {
+        const gate = yield* ConcurrencyGate.make("learned", {
+          permits: 1000,
+          adaptive: false,
+          classify: (exit) => Exit.isSuccess(exit) ? "success" : "throttled"
+        })
+        const starts: Array<number> = []
+        const rates: Array<readonly [at: number, rate: number]> = []
+        yield* Effect.ignore(ConcurrencyGate.withPermit(Effect.fail("429"), gate))
+        const sample = Effect.zipWith(Clock.currentTimeMillis, gate.rate, (now, rate) => {
+          rates.push([now, Option.getOrThrow(rate)])
+        })
+        yield* sample
+        yield* Effect.forEach(luck, (n) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            starts.push(now)
+            return Effect.zipRight(Effect.sleep(latency), n === 0 ? Effect.fail("429") : Effect.void)
+          }).pipe(ConcurrencyGate.withPermit(gate), Effect.ignore, Effect.zipRight(sample), Effect.fork))
+        yield* TestClock.adjust("1 hour")
+        assert.strictEqual(starts.length, luck.length)
+        for (let i = 0; i < starts.length; i += 3) {
+          for (let j = i + 1; j < starts.length; j += 2) {
+            const [from, to] = [starts[i]!, starts[j]!]
+            const before = rates.filter(([at]) => at <= from).slice(-1)
+            const rate = Math.max(...[...before, ...rates.filter(([at]) => at > from && at <= to)].map(([, r]) => r))
+            assert.isAtMost(j - i + 1, Math.max(1, 0.05 * rate) + rate * (to - from) / 1000 + 1e-6)
+          }
+        }
+      })),
+    { fastCheck: { numRuns: 8, seed: 6 } }
   )
 
   it.effect("not enabled, everybody enters", () =>

@@ -114,7 +114,6 @@ export class Pacer {
     this.filledAt = now
     this.rate = rate
     this.capacity = Math.max(1, rate * BurstSeconds)
-    this.tokens = Math.min(this.tokens, this.capacity)
   }
 
   private refill(now: number): void {
