@@ -1,5 +1,5 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Chunk, Effect, Exit, Fiber, Ref, Stream } from "effect"
+import { Chunk, Effect, Exit, Fiber, Logger, Ref, Stream } from "effect"
 import * as Future from "../../src/client/Future.js"
 import * as ServiceClient from "../../src/client/ServiceClient.js"
 import type { Client } from "../../src/client/TrainingClient.js"
@@ -113,6 +113,27 @@ describe("TrainingLoop", () => {
       yield* Effect.yieldNow().pipe(Effect.repeat({ until: () => Effect.map(Ref.get(done), (n) => n >= 3) }))
       yield* Fiber.interrupt(fiber)
       yield* Effect.flatMap(client.forward(data, "cross_entropy"), Future.await)
+    }).pipe(Effect.provide(TestServer.layer())))
+
+  it.scopedLive("a program that waits between gradients and update is told so, once", () =>
+    Effect.gen(function*() {
+      const messages: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel._tag === "Warning") messages.push(String(message))
+      })
+      yield* Effect.gen(function*() {
+        const client = yield* training
+        for (let step = 0; step < 3; step++) {
+          yield* Effect.flatMap(TrainingLoop.trainStep(client, data, options), Future.await)
+        }
+        assert.deepStrictEqual(messages, [])
+        for (let step = 0; step < 3; step++) {
+          yield* Effect.flatMap(client.forwardBackward(data, "cross_entropy"), Future.await)
+          yield* Effect.flatMap(client.optimStep(), Future.await)
+        }
+        assert.strictEqual(messages.length, 1)
+        assert.match(messages[0], /submit both, then await both/)
+      }).pipe(Effect.provide(Logger.add(logger)))
     }).pipe(Effect.provide(TestServer.layer())))
 
   it("types: errors and requirements of the batches are those of the run", () => {

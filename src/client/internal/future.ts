@@ -27,6 +27,7 @@ interface Source {
   readonly isDone: () => boolean
   /** Notes that somebody has looked at the result, or need not. */
   readonly see: () => void
+  readonly isSeen: () => boolean
 }
 
 interface FutureImpl<A> extends Future<A> {
@@ -96,7 +97,7 @@ export const start = <A>(
       observed = true
       home.unseen.delete(source)
     }
-    const source: Source = { polling, isDone: () => exit !== undefined, see }
+    const source: Source = { polling, isDone: () => exit !== undefined, see, isSeen: () => observed }
     const settle = (end: Exit.Exit<A, TinkexError>) =>
       Effect.suspend(() => {
         exit = end
@@ -189,3 +190,6 @@ export const all = <A>(futures: ReadonlyArray<Future<A>>): Future<ReadonlyArray<
     })
   })
 }
+
+/** Whether somebody has waited for the result, or looked at it, when it was there. */
+export const wasSeen = (self: Future<unknown>): boolean => impl(self).sources.every((source) => source.isSeen())

@@ -139,6 +139,8 @@ export const make = (
     )
     const limits = Chunks.limitsOf(core.limits, transport.settings.chunks)
     let lastSeq = 0
+    let lastPass: Future.Future<unknown> | undefined
+    let warnedOfGap = false
     let steps = 0
     let over: string | undefined
     let vocabSize: number | undefined
@@ -255,7 +257,11 @@ export const make = (
                 }))
             ))
           ),
-          Effect.map((futures) => Future.map(Future.all(futures), combine))
+          Effect.map((futures) => {
+            const future = Future.map(Future.all(futures), combine)
+            if (!forwardOnly) lastPass = future
+            return future
+          })
         )
     }
 
@@ -278,6 +284,18 @@ export const make = (
         ...present("weight", Number.isNaN(weight) ? undefined : weight)
       })
     }
+
+    /** Once: a program that waits between gradients and update leaves the service idle in between */
+    const warnOfGap = Effect.suspend(() => {
+      const gap = lastPass !== undefined && Futures.wasSeen(lastPass)
+      lastPass = undefined
+      if (!gap || warnedOfGap) return Effect.void
+      warnedOfGap = true
+      return Effect.logWarning(
+        `${name}: optimStep was submitted after the result of forwardBackward had been awaited, so that the service waited for `
+          + "the program; submit both, then await both (TrainingLoop.trainStep does)"
+      )
+    })
 
     const saveForSampler = <A>(
       inTurn: InTurn,
@@ -327,7 +345,7 @@ export const make = (
       // The operations inside take turns among themselves, in the one turn that all of them have
       inOneTurn: (use) => inTurn(Effect.flatMap(makeTurns, (turns) => use(clientOf(turnsOf(turns))))),
       optimStep: (params) =>
-        Effect.flatMap(attempt(() => checkedAdam(params)), (adam) =>
+        Effect.flatMap(Effect.zipLeft(attempt(() => checkedAdam(params)), warnOfGap), (adam) =>
           single(inTurn, {
             operation: `optim_step (model ${modelId})`,
             path: "optim_step",
