@@ -9,6 +9,7 @@ const steps = [
   ["format", node, ["node_modules/dprint/bin.cjs", "check"]],
   ["imports", node, ["scripts/check-imports.mjs"]],
   ["index and exports", node, ["scripts/codegen.mjs", "--check"]],
+  ["protobuf", node, ["scripts/generate-proto.mjs", "--check"]],
   ["kernels", node, ["scripts/build-wasm.mjs", "--check"]],
   ["docs", node, ["scripts/check-docs.mjs"]],
   ["package", node, ["node_modules/publint/src/cli.js", "--strict"]]

@@ -167,15 +167,6 @@ export * as TelemetryEvents from "./protocol/TelemetryEvents.js"
 export * as TensorData from "./protocol/TensorData.js"
 
 /**
- * The endpoints of the protocol whose bodies are JSON in both directions, as one description for a server and its OpenAPI
- * page. `forward_backward`, `asample`, `retrieve_future` and archives are plain routes: they carry protobuf, wait or
- * redirect. Clients take paths from `Routes` and schemas from the other modules, and do not need this one.
- *
- * @since 0.1.0
- */
-export * as TinkerApi from "./protocol/TinkerApi.js"
-
-/**
  * Addresses of checkpoints, `tinker://<run>/<kind>/<name>`, and their form in URLs.
  *
  * @since 0.1.0

@@ -45,7 +45,7 @@ describe("the public surface", () => {
         readdirSync(join(root, "src", room)).filter((name) => /^[A-Z]\w*\.ts$/.test(name)).map((name) =>
           `${room}/${name.slice(0, -3)}`
         )
-      ),
+      ).filter((module) => module !== "protocol/TinkerApi"), // by its subpath alone: it would slow down every import
       "Tinkex",
       "TinkexConfig",
       "TinkexError"
