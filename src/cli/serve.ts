@@ -27,6 +27,10 @@ const options = {
   ),
   strictLoad: Options.boolean("strict-load").pipe(
     Options.withDescription("Take load_weights only as a run's first operation, as the hosted service does")
+  ),
+  faults: Options.file("faults", { exists: "yes" }).pipe(
+    Options.optional,
+    Options.withDescription("Misbehave as a fault script (JSON, see docs/testing.md) says")
   )
 }
 

@@ -85,7 +85,11 @@ export const Fault = Schema.Union(
  */
 export type Fault = typeof Fault.Type
 
-const Endpoint = Schema.Literal(...internal.endpoints)
+const Endpoint = Schema.String.pipe(
+  Schema.filter(internal.isEndpoint, {
+    message: ({ actual }) => `expected the last fixed part of a route, as "asample", got ${JSON.stringify(actual)}`
+  })
+)
 
 /**
  * The last fixed part of a route: `forward_backward`, `asample`, `retrieve_future`, `session_heartbeat`.

@@ -53,7 +53,7 @@ describe("sampling workflow", () => {
           if (Exit.isFailure(exit)) continue
           const [sequence] = exit.value.sequences
           assert.deepStrictEqual(Array.from(sequence!.tokens), [7, 7])
-          assert.deepStrictEqual(Array.from(sequence!.logprobs), [-1, -1])
+          assert.deepStrictEqual(Array.from(sequence!.logprobs ?? []), [-1, -1])
           assert.strictEqual(exit.value.promptLogprobs?.length, 2)
         }
         assert.deepStrictEqual(seqIds(wire.of("asample")), numbers(n))

@@ -104,7 +104,7 @@ describe("training loop", () => {
           yield* training.optimStep({ learningRate: 1 }),
           yield* training.saveState("done")
         ]
-        yield* Effect.forEach<Future.Future<unknown>, unknown, unknown, never>(operations, Future.await)
+        yield* Future.await(Future.all<unknown>(operations))
         assert.deepStrictEqual((yield* applied).map(({ endpoint, seqId }) => `${seqId} ${endpoint}`), [
           "1 forward_backward",
           "2 optim_step",

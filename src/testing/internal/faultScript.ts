@@ -49,14 +49,17 @@ export const endpoints = [
   "storage"
 ] as const
 
-/** Places and what is wrong there, without the union's whole list of members. */
+/** @internal */
+export const isEndpoint = (text: string): text is (typeof endpoints)[number] => endpoints.some((one) => one === text)
+
+/** One problem a place, the first: what follows says what else a union would have taken. */
 export const problemsOf = (error: ParseResult.ParseError): ReadonlyArray<string> => {
-  const seen = new Set<string>()
+  const seen = new Map<string, string>()
   for (const { message, path } of ParseResult.ArrayFormatter.formatErrorSync(error)) {
     const place = path.length === 0 ? "the script" : path.map(String).join(".")
-    seen.add(`${place}: ${message.replaceAll(/\s+/g, " ")}`)
+    if (!seen.has(place)) seen.set(place, `${place}: ${message.replaceAll(/\s+/g, " ")}`)
   }
-  return [...seen]
+  return [...seen.values()]
 }
 
 /** Between 0 and 1, from the seed, the rule and the number of the request: no state, so nothing else can disturb it. */
