@@ -36,6 +36,8 @@ import type { InvalidOptions } from "./internal/options.js"
 
 export {
   /**
+   * An option that cannot be used, with what would be right.
+   *
    * @since 0.1.0
    * @category errors
    */
@@ -43,18 +45,24 @@ export {
 } from "./internal/options.js"
 
 /**
+ * The mark of a breaker.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export const TypeId: unique symbol = Symbol.for("tinkex/CircuitBreaker")
 
 /**
+ * The mark of a breaker.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export type TypeId = typeof TypeId
 
 /**
+ * The mark of `CircuitOpen`.
+ *
  * @since 0.1.0
  * @category symbols
  */
@@ -80,6 +88,8 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
 }
 
 /**
+ * Whether it is a `CircuitOpen`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
@@ -123,6 +133,8 @@ export interface RateOptions {
 }
 
 /**
+ * How a breaker behaves, as plain data.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -149,6 +161,8 @@ export interface Settings {
 }
 
 /**
+ * How a breaker behaves.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -254,6 +268,8 @@ export interface CircuitBreaker extends Pipeable, Inspectable.Inspectable {
 }
 
 /**
+ * Whether it is a `CircuitBreaker`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
@@ -310,6 +326,8 @@ export const makeRegistry = (
   }))
 
 /**
+ * A registry of breakers as a layer. Bind it to a constant: every call makes a new one.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -37,6 +37,8 @@ import type { InvalidOptions } from "./internal/options.js"
 
 export {
   /**
+   * An option that cannot be used, with what would be right.
+   *
    * @since 0.1.0
    * @category errors
    */
@@ -44,18 +46,24 @@ export {
 } from "./internal/options.js"
 
 /**
+ * The mark of a gate.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export const TypeId: unique symbol = Symbol.for("tinkex/ConcurrencyGate")
 
 /**
+ * The mark of a gate.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export type TypeId = typeof TypeId
 
 /**
+ * The mark of `GateFull`.
+ *
  * @since 0.1.0
  * @category symbols
  */
@@ -80,6 +88,8 @@ export class GateFull extends Data.TaggedError("GateFull")<{
 }
 
 /**
+ * Whether it is a `GateFull`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
@@ -102,6 +112,8 @@ export type Outcome = machine.Outcome
 export type Classify<A = unknown, E = unknown> = (exit: Exit.Exit<A, E>) => Outcome
 
 /**
+ * How a gate behaves, as plain data.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -138,6 +150,8 @@ export interface Pacing {
 }
 
 /**
+ * How a gate behaves.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -160,6 +174,8 @@ export interface CallOptions<A = unknown, E = unknown> {
 }
 
 /**
+ * What the observers of a gate are told.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -220,6 +236,8 @@ export interface ConcurrencyGate extends Pipeable, Inspectable.Inspectable {
 }
 
 /**
+ * Whether it is a `ConcurrencyGate`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
@@ -269,6 +287,8 @@ export const makeRegistry = (
   }))
 
 /**
+ * A registry of gates as a layer. Bind it to a constant: every call makes a new one.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -35,6 +35,8 @@ import * as internal from "./internal/rateLimiter.js"
 
 export {
   /**
+   * An option that cannot be used, with what would be right.
+   *
    * @since 0.1.0
    * @category errors
    */
@@ -42,18 +44,24 @@ export {
 } from "./internal/options.js"
 
 /**
+ * The mark of a limiter.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export const TypeId: unique symbol = Symbol.for("tinkex/RateLimiter")
 
 /**
+ * The mark of a limiter.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export type TypeId = typeof TypeId
 
 /**
+ * The mark of `BackoffTooLong`.
+ *
  * @since 0.1.0
  * @category symbols
  */
@@ -80,12 +88,16 @@ export class BackoffTooLong extends Data.TaggedError("BackoffTooLong")<{
 }
 
 /**
+ * Whether it is a `BackoffTooLong`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
 export const isBackoffTooLong = (u: unknown): u is BackoffTooLong => Predicate.hasProperty(u, ErrorTypeId)
 
 /**
+ * How a limiter behaves.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -107,6 +119,8 @@ export interface Options {
 export type Epoch = number
 
 /**
+ * What the observers of a limiter are told.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -153,6 +167,8 @@ export interface RateLimiter extends Pipeable, Inspectable.Inspectable {
 }
 
 /**
+ * Whether it is a `RateLimiter`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
@@ -203,6 +219,8 @@ export const makeRegistry = (
   }))
 
 /**
+ * A registry of limiters as a layer. Bind it to a constant: every call makes a new one.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -29,6 +29,8 @@ import * as Window from "./internal/window.js"
 
 export {
   /**
+   * An option that cannot be used, with what would be right.
+   *
    * @since 0.1.0
    * @category errors
    */
@@ -36,18 +38,24 @@ export {
 } from "./internal/options.js"
 
 /**
+ * The mark of a budget.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export const TypeId: unique symbol = Symbol.for("tinkex/RetryBudget")
 
 /**
+ * The mark of a budget.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export type TypeId = typeof TypeId
 
 /**
+ * The mark of `BudgetExhausted`.
+ *
  * @since 0.1.0
  * @category symbols
  */
@@ -67,12 +75,16 @@ export class BudgetExhausted extends Data.TaggedError("BudgetExhausted")<{ reado
 }
 
 /**
+ * Whether it is a `BudgetExhausted`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
 export const isBudgetExhausted = (u: unknown): u is BudgetExhausted => Predicate.hasProperty(u, ErrorTypeId)
 
 /**
+ * How a budget behaves.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -121,6 +133,8 @@ export interface RetryBudget extends Pipeable, Inspectable.Inspectable {
 }
 
 /**
+ * Whether it is a `RetryBudget`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
@@ -236,6 +250,8 @@ export const makeRegistry = (
   }))
 
 /**
+ * A registry of budgets as a layer. Bind it to a constant: every call makes a new one.
+ *
  * @since 0.1.0
  * @category layers
  */

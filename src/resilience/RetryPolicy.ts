@@ -28,6 +28,8 @@ import type * as RetryBudget from "./RetryBudget.js"
 
 export {
   /**
+   * An option that cannot be used, with what would be right.
+   *
    * @since 0.1.0
    * @category errors
    */
@@ -35,18 +37,24 @@ export {
 } from "./internal/options.js"
 
 /**
+ * The mark of a policy.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export const TypeId: unique symbol = Symbol.for("tinkex/RetryPolicy")
 
 /**
+ * The mark of a policy.
+ *
  * @since 0.1.0
  * @category symbols
  */
 export type TypeId = typeof TypeId
 
 /**
+ * How a policy behaves, as plain data.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -83,6 +91,8 @@ export interface Judgement<in E = unknown> {
 }
 
 /**
+ * How a policy behaves.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -97,6 +107,8 @@ export interface Options<in E = unknown> extends Settings, Judgement<E> {}
 export type StopReason = "notRetryable" | "attempts" | "retryAfter" | "deadline" | "budget"
 
 /**
+ * What the observers of a policy are told.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -133,6 +145,8 @@ export interface RetryPolicy<in E = unknown> extends Pipeable, Inspectable.Inspe
 }
 
 /**
+ * Whether it is a `RetryPolicy`, also one of another copy of the package.
+ *
  * @since 0.1.0
  * @category guards
  */
@@ -200,6 +214,8 @@ export const makeRegistry = (
   }))
 
 /**
+ * A registry of policies as a layer. Bind it to a constant: every call makes a new one.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -96,13 +96,15 @@ const converges = (make: (latency: number, rate: number) => Server, phases: Read
 
 describe("the gate finds the rate of a server", () => {
   for (const rate of [5, 20, 100, 500]) {
-    // The last phase doubles to a rate never seen before; at 500 it would only repeat the others, slowly.
+    // The last phase doubles to a rate never seen before. At 500 that, and the other server, would only repeat what the
+    // lower rates say, slowly.
     const phases = rate === 500 ? [500, 250, 500] : [rate, rate / 2, rate, 2 * rate]
     it.effect(
       `${rate} requests per second in any second, then half, then doubled`,
       () => converges(slidingSecond, phases),
       120_000
     )
+    if (rate === 500) continue
     it.effect(
       `a bucket of ${rate} requests per second, then half, then doubled`,
       () => converges(bucket, phases),
@@ -113,7 +115,8 @@ describe("the gate finds the rate of a server", () => {
   for (const [rate, latency] of [[5, 500], [20, 1000], [100, 300]] as const) {
     it.effect(
       `${rate} requests per second with answers after ${latency} ms, then half, then doubled`,
-      () => converges(slidingSecond, [rate, rate / 2, rate], latency)
+      () => converges(slidingSecond, [rate, rate / 2, rate], latency),
+      120_000
     )
   }
 })
