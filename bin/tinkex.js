@@ -6,6 +6,8 @@ const main = new URL("../dist/cli/main.js", import.meta.url)
 if (existsSync(main)) {
   await import(main.href)
 } else {
-  process.stderr.write("tinkex is not built yet. In the clone, run: npm run build (or npm start, which installs and builds)\n")
+  process.stderr.write(
+    "tinkex is not built yet. In the clone, run: npm run build (or npm start, which installs and builds)\n"
+  )
   process.exitCode = 1
 }

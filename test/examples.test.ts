@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { execFile, spawn } from "node:child_process"
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -47,11 +47,13 @@ describe.concurrent("every example runs", () => {
     }, 150_000)
   }
 
-  it("custom-server-url.ts, against tinkex serve in another process", async () => {
+  it("custom-server-url.ts and the program of the README, against tinkex serve in another process", async () => {
     const server = spawn(process.execPath, ["bin/tinkex.js", "serve", "--port", "0"], {
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"]
     })
+    // Beside the examples, so that it finds the package by its name
+    const program = join(root, "examples", `__readme-${process.pid}.ts`)
     try {
       const url = await new Promise<string>((resolve, reject) => {
         let text = ""
@@ -62,10 +64,24 @@ describe.concurrent("every example runs", () => {
         })
         server.once("exit", (code) => reject(new Error(`the server ended with ${code}`)))
       })
-      const { code, output } = await run(["examples/custom-server-url.ts"], { TINKER_BASE_URL: url })
+      const example = await run(["examples/custom-server-url.ts"], { TINKER_BASE_URL: url })
+      assert.strictEqual(example.code, 0, example.output)
+      assert.match(example.output, expected["custom-server-url.ts"] ?? /./)
+
+      const readme = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1] ?? ""
+      const remote = readme
+        .replace(
+          "import * as LocalTinkex from \"tinkex/LocalTinkex\"",
+          "import * as NodeTinkex from \"tinkex/NodeTinkex\""
+        )
+        .replace("LocalTinkex.layer()", "NodeTinkex.layerConfig()")
+      assert.include(remote, "NodeTinkex.layerConfig()), NodeRuntime.runMain")
+      writeFileSync(program, remote)
+      const { code, output } = await run([program], { TINKER_BASE_URL: url })
       assert.strictEqual(code, 0, output)
-      assert.match(output, expected["custom-server-url.ts"] ?? /./)
+      assert.strictEqual([...output.matchAll(/loss \d/g)].length, 40)
     } finally {
+      rmSync(program, { force: true })
       server.kill("SIGTERM")
       await new Promise((resolve) => server.once("exit", resolve))
     }

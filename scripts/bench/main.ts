@@ -49,11 +49,15 @@ const parent = (): void => {
   let failed = 0
   for (const topic of wanted.length > 0 ? wanted : topics) {
     if (!json) process.stderr.write(`${topic} …\n`)
-    const done = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), `--child=${topic}`], {
-      encoding: "utf8",
-      maxBuffer: 1 << 28,
-      timeout: 240_000
-    })
+    const done = spawnSync(
+      process.execPath,
+      [...process.execArgv, fileURLToPath(import.meta.url), `--child=${topic}`],
+      {
+        encoding: "utf8",
+        maxBuffer: 1 << 28,
+        timeout: 240_000
+      }
+    )
     const line = done.stdout.split("\n").find((text) => text.startsWith(marker))
     if (done.status !== 0 || line === undefined) {
       failed++
@@ -78,9 +82,11 @@ const parent = (): void => {
     const all = [["figure", "value", "unit", "target", "holds"], ...cells]
     const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...all.map((row) => (row[column] ?? "").length)))
     for (const row of all) {
-      console.log(row.map((cell, column) =>
-        column === 0 || column === 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)
-      ).join("  "))
+      console.log(
+        row.map((cell, column) =>
+          column === 0 || column === 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)
+        ).join("  ")
+      )
     }
   }
   if (failed > 0) process.exit(1)

@@ -108,7 +108,7 @@ describe("Batch", () => {
       const telemetry = yield* Telemetry.Telemetry
       const events: Array<unknown> = []
       const requests: Array<string> = []
-      yield* telemetry.listen(({ timestamp, ...event }) => {
+      yield* telemetry.listen(({ timestamp: _, ...event }) => {
         if (event._tag === "BatchStart") events.push(event)
         if (event._tag === "BatchStop") events.push({ ...event, durationMs: 0 })
         if (event._tag === "HttpStop" && event.route.endsWith("forward_backward")) requests.push(event.route)
