@@ -24,6 +24,7 @@ import type { Requirements, Transport } from "./HttpTransport.js"
 import * as internal from "./internal/serviceClient.js"
 import type * as SamplingClient from "./SamplingClient.js"
 import type { SamplingRegistry } from "./SamplingRegistry.js"
+import type { Reporter } from "./TelemetryReporter.js"
 import type * as TrainingClient from "./TrainingClient.js"
 
 /**
@@ -114,6 +115,8 @@ export interface Client extends Pipeable, Inspectable.Inspectable {
   readonly settings: Settings
   /** The way of requests that have no method here. */
   readonly transport: Transport
+  /** What is reported to the service, beside the failures that the client reports by itself. */
+  readonly reporter: Reporter
   readonly sessionId: string
   readonly sessionState: Effect.Effect<SessionState>
   /** The state of the session, from the present one on. */

@@ -7,6 +7,7 @@ import type * as ConcurrencyGate from "../../resilience/ConcurrencyGate.js"
 import type { Tokenizers } from "../../tokenizer/Tokenizers.js"
 import type { Registry } from "../SamplingRegistry.js"
 import type { Pending } from "../ServiceClient.js"
+import type { Reporter } from "../TelemetryReporter.js"
 import type { Session } from "./session.js"
 import type { InternalTransport } from "./transport.js"
 
@@ -35,6 +36,7 @@ export interface Core {
   readonly transport: InternalTransport
   readonly telemetry: TelemetryService
   readonly session: Session
+  readonly reporter: Reporter
   readonly config: ClientConfig
   readonly limits: ClientLimits
   readonly dynamic: { current: DynamicConfig }

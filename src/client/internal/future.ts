@@ -16,6 +16,7 @@ import type { Future, TypeId as FutureTypeId } from "../Future.js"
 import type { Core } from "./core.js"
 import { failureOf } from "./exits.js"
 import * as Poll from "./poll.js"
+import * as Reports from "./reports.js"
 
 export const TypeId: FutureTypeId = Symbol.for("tinkex/Future") as FutureTypeId
 
@@ -109,7 +110,11 @@ export const start = <A>(
             `nobody looked at the result of ${accepted.operation}, which failed: ${error.message}`
           )
         }
-        return Deferred.done(deferred, end)
+        const failure = failureOf(end)
+        return Effect.zipRight(
+          failure === undefined ? Effect.void : Reports.failed(core.reporter, failure),
+          Deferred.done(deferred, end)
+        )
       })
     const result = Poll.poll(core, accepted, polling).pipe(
       Effect.tap((value) => Effect.flatMap(Clock.currentTimeMillis, (end) => onResult(value, end - accepted.startedAt)))

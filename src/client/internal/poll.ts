@@ -16,6 +16,7 @@ import type { Core } from "./core.js"
 import { failureOf } from "./exits.js"
 import * as Json from "./json.js"
 import type { QueueObserver } from "./queueObserver.js"
+import * as Reports from "./reports.js"
 import { jsonBody } from "./transport.js"
 
 /** A result: from protobuf where there is such a form, from JSON otherwise or from servers that know nothing else. */
@@ -108,7 +109,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, TinkexError>): FutureOutcome => {
  * it goes.
  */
 export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Effect.Effect<A, TinkexError> => {
-  const { telemetry, transport } = core
+  const { reporter, telemetry, transport } = core
   const { kind, observer, operation, requestId, result } = accepted
   const { settings } = transport
   const patience = Duration.toMillis(settings.timeouts.future)
@@ -228,7 +229,18 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
       return after(u * Math.min(longestBackoff, 1000 * 2 ** state.unanswered++))
     })
 
-  const failed = (error: TransportError, now: number): Effect.Effect<A, TinkexError> => {
+  const report = (error: TinkexError, now: number, last: boolean) =>
+    Reports.poll(reporter, error, last, {
+      requestId,
+      requestType: result.name,
+      iteration: polling.polls - 1,
+      ageMs: now - polling.acceptedAt
+    })
+
+  const failed = (error: TransportError, now: number): Effect.Effect<A, TinkexError> =>
+    Effect.zipRight(report(error, now, false), decide(error, now))
+
+  const decide = (error: TransportError, now: number): Effect.Effect<A, TinkexError> => {
     const { retry } = Errors.disposition(error, "poll")
     switch (retry._tag) {
       case "Backoff":
@@ -285,9 +297,11 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const ageMs = now - polling.acceptedAt
         const iterations = polling.polls
-        return Effect.zipRight(
+        const error = failureOf(exit)
+        return Effect.all([
+          error === undefined ? Effect.void : report(error, now, true),
           Exit.isInterrupted(exit) ? Effect.void : observer.notify("active", undefined, requestId),
-          failureOf(exit)?._tag === "FutureTimeout"
+          error?._tag === "FutureTimeout"
             ? telemetry.emit({ _tag: "FutureTimeout", requestId, operation: kind, iterations, ageMs })
             : telemetry.emit({
               _tag: "FutureDone",
@@ -297,7 +311,7 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
               iterations,
               ageMs
             })
-        )
+        ], { discard: true })
       })
     )
   )

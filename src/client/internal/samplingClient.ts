@@ -18,8 +18,10 @@ import type { Delivery } from "../HttpTransport.js"
 import type { Client, ModelOptions, TypeId as SamplingClientTypeId } from "../SamplingClient.js"
 import type { Entry } from "../SamplingRegistry.js"
 import { type Core, makeCounter } from "./core.js"
+import { failureOf } from "./exits.js"
 import * as Poll from "./poll.js"
 import * as QueueObserver from "./queueObserver.js"
+import * as Reports from "./reports.js"
 import { prepare, type Prepared } from "./sampleRequest.js"
 import { submit } from "./submit.js"
 import { jsonBody } from "./transport.js"
@@ -119,7 +121,7 @@ const make = (
   model: Client["model"],
   counter: ReturnType<typeof makeCounter>
 ): Client => {
-  const { registry, telemetry, transport } = core
+  const { registry, reporter, telemetry, transport } = core
   const { settings } = transport
   const observer = QueueObserver.make(telemetry, "sampling", samplingSessionId)
   const operation = `sample (sampling session ${samplingSessionId})`
@@ -245,7 +247,8 @@ const make = (
       return Effect.onExit(tried, (exit) => {
         if (Exit.isFailure(exit)) {
           if (!delivery.maybe) counter.giveBack(seq)
-          return Effect.void
+          const error = failureOf(exit)
+          return error === undefined ? Effect.void : Reports.failed(reporter, error)
         }
         if (!telemetry.enabled) return Effect.void
         const { sequences } = exit.value

@@ -30,9 +30,11 @@ import * as Futures from "./future.js"
 import { sdkVersion } from "./headers.js"
 import * as Poll from "./poll.js"
 import * as QueueObserver from "./queueObserver.js"
+import * as Reports from "./reports.js"
 import * as SamplingClient from "./samplingClient.js"
 import * as Session from "./session.js"
 import { submit } from "./submit.js"
+import * as TelemetryReporter from "./telemetryReporter.js"
 import * as Training from "./trainingClient.js"
 import * as Transport from "./transport.js"
 
@@ -134,15 +136,18 @@ export const make = (
     const telemetry = yield* Telemetry
     const registry = yield* SamplingRegistry
     const tokenizers = yield* Tokenizers
-    const transport = yield* Transport.make(settings)
-    const { config, dynamic, limits } = yield* connect(transport)
-    const session = yield* Session.open(transport, telemetry)
+    const unwatched = yield* Transport.make(settings)
+    const { config, dynamic, limits } = yield* connect(unwatched)
+    const session = yield* Session.open(unwatched, telemetry)
+    const reporter = yield* TelemetryReporter.make({ transport: unwatched, sessionId: session.id })
+    const transport = Reports.watched(unwatched, reporter)
     const scope = yield* Effect.scope
     const outstanding = new Set<Outstanding>()
     const core: Core = {
       transport,
       telemetry,
       session,
+      reporter,
       config,
       limits,
       dynamic,
@@ -280,6 +285,7 @@ export const make = (
     const fields: Omit<Client, keyof typeof Proto> = {
       settings,
       transport,
+      reporter,
       sessionId: session.id,
       sessionState: SubscriptionRef.get(session.state),
       sessionChanges: session.state.changes,

@@ -360,7 +360,9 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
           const { retry } = TinkexError.disposition(error, operationClass)
           switch (retry._tag) {
             case "Pause":
-              if (error._tag !== "BillingPaused" || request.pool === "futures") return Effect.fail(error)
+              if (error._tag !== "BillingPaused" || operationClass === "poll" || operationClass === "telemetry") {
+                return Effect.fail(error)
+              }
               return Effect.flatMap(billing.pause(error, retry.delay), (waited) => {
                 if (!waited) return Effect.fail(error)
                 deadline += Duration.toMillis(retry.delay)
