@@ -4,13 +4,23 @@
  * @since 0.1.0
  */
 import * as Command from "@effect/cli/Command"
-import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 import { version } from "../protocol/Version.js"
+import { output } from "./internal/options.js"
+import { Terminal } from "./internal/terminal.js"
 
 /**
  * @since 0.1.0
  * @category commands
  */
-export const command = Command.make("version", {}, () => Console.log(`tinkex ${version}`)).pipe(
+export const command = Command.make(
+  "version",
+  output,
+  ({ format, json }) =>
+    Effect.flatMap(Terminal, (terminal) =>
+      terminal.print(
+        json || format === "json" ? JSON.stringify({ version, node: process.version }) : `tinkex ${version}`
+      ))
+).pipe(
   Command.withDescription("Print the version of tinkex")
 )
