@@ -7,13 +7,17 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as NodePath from "@effect/platform-node/NodePath"
+import * as HttpBody from "@effect/platform/HttpBody"
 import type { ServeError } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Http from "node:http"
+import type * as Net from "node:net"
 import type { Engine } from "../engine/Engine.js"
 import type { CheckpointError } from "./CheckpointStore.js"
 import { isReset } from "./internal/faults.js"
@@ -61,19 +65,65 @@ export const make = (
     const host = options.host ?? "127.0.0.1"
     const node = Http.createServer({ keepAliveTimeout: 65_000 })
     const http = yield* NodeHttpServer.make(() => node, { host, port: options.port ?? 0 })
-    yield* Effect.addFinalizer(() => Effect.zipRight(server.drain, Effect.sync(() => node.closeIdleConnections())))
-    yield* http.serve(Effect.flatMap(server.app, (response) =>
-      isReset(response)
-        ? Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
-          NodeHttpServerRequest.toIncomingMessage(request).socket.destroy()
-          return response
-        })
-        : Effect.succeed(response)))
+    const requests = new Set<Http.ServerResponse>()
+    node.on("request", (_, response) => {
+      requests.add(response)
+      response.on("close", () => requests.delete(response))
+    })
+    yield* Effect.addFinalizer(() => Effect.zipRight(server.drain, close(node, requests)))
+    yield* http.serve(
+      Effect.zipWith(HttpServerRequest.HttpServerRequest, server.app, (request, response) => {
+        const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
+        if (isReset(response)) socket.destroy()
+        return response.body._tag === "Stream" ? breaking(response, response.body, socket) : response
+      })
+    )
     const { address } = http
     const port = address._tag === "TcpAddress" ? address.port : 0
     const shown = host.includes(":") ? `[${host}]` : host
     return { host, port, url: `http://${shown}:${port}` }
   })
+
+/** A stream that fails breaks its connection, so that nobody takes what came of it for the whole. */
+const breaking = (
+  response: HttpServerResponse.HttpServerResponse,
+  body: HttpBody.Stream,
+  socket: Net.Socket
+): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.setBody(
+    response,
+    HttpBody.stream(
+      Stream.tapErrorCause(body.stream, () => Effect.sync(() => setImmediate(() => socket.destroySoon()))),
+      body.contentType,
+      body.contentLength
+    )
+  )
+
+/** How long requests under way may hold up the end. */
+const patience = "10 seconds"
+
+/** Takes no more connections, lets the requests under way end, and closes what is then left open. */
+const close = (node: Http.Server, requests: ReadonlySet<Http.ServerResponse>): Effect.Effect<void> => {
+  const ended = Effect.async<void>((resume) => {
+    const check = () => {
+      if (requests.size === 0) resume(Effect.void)
+    }
+    for (const response of requests) response.on("close", check)
+    check()
+  })
+  return Effect.async<void>((resume) => {
+    node.close(() => resume(Effect.void))
+  }).pipe(
+    Effect.zip(
+      Effect.zipRight(
+        Effect.interruptible(Effect.raceFirst(ended, Effect.sleep(patience))),
+        Effect.sync(() => node.closeAllConnections())
+      ),
+      { concurrent: true }
+    ),
+    Effect.asVoid
+  )
+}
 
 /**
  * A server of its own on a port, over an engine and Node's file system.

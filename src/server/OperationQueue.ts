@@ -143,22 +143,22 @@ export const make = Effect.fnUntraced(function*(options: {
         }
         highest = Math.max(highest, seqId)
         const prepared = submission.prepare()
+        const { fingerprint } = submission
         if (Either.isLeft(prepared) && prepared.left instanceof Refusal) {
-          remember(seqId, { _tag: "Refused", refusal: prepared.left, fingerprint: submission.fingerprint })
-          return Effect.zipRight(wake.open, Effect.fail(prepared.left))
+          const refusal = prepared.left
+          remember(seqId, { _tag: "Refused", refusal, fingerprint })
+          return Effect.zipRight(wake.open, Effect.fail(refusal))
         }
         const requestId = `${modelId}:${seqId}`
-        remember(seqId, { _tag: "Accepted", requestId, fingerprint: submission.fingerprint })
+        const accept = Effect.zipRight(futures.submit(requestId, queue), wake.open)
+        remember(seqId, { _tag: "Accepted", requestId, fingerprint })
         if (Either.isLeft(prepared)) {
-          const failure = prepared.left
-          return futures.submit(requestId, queue).pipe(
-            Effect.zipRight(futures.settle(requestId, Either.left(failure))),
-            Effect.zipRight(wake.open),
-            Effect.as(requestId)
-          )
+          // a refusal was sorted out above
+          const failure = prepared.left as Failure
+          return Effect.as(Effect.zipRight(accept, futures.settle(requestId, Either.left(failure))), requestId)
         }
         waiting.set(seqId, { seqId, requestId, endpoint: submission.endpoint, operation: prepared.right })
-        return futures.submit(requestId, queue).pipe(Effect.zipRight(wake.open), Effect.as(requestId))
+        return Effect.as(accept, requestId)
       })).pipe(Effect.uninterruptible)
 
   const repeated = (before: Known, seqId: number, fingerprint: string): Effect.Effect<string, Refusal> => {

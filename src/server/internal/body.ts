@@ -39,19 +39,13 @@ export const make = (limit: number, uploads: Uploads): BodyReader => {
       Stream.mapError(unreadable),
       Stream.runFoldEffect({ size: 0, chunks: Chunk.empty<Uint8Array>() }, (state, chunk) => {
         const size = state.size + chunk.length
-        return size > limit
-          ? Effect.fail(beyond())
-          : Effect.succeed({ size, chunks: Chunk.append(state.chunks, chunk) })
+        // a little more is read and thrown away: who is still writing does not read an answer
+        if (size > 2 * limit) return Effect.fail(beyond())
+        return Effect.succeed(
+          size > limit ? { size, chunks: Chunk.empty() } : { size, chunks: Chunk.append(state.chunks, chunk) }
+        )
       }),
-      Effect.map(({ chunks, size }) => {
-        const out = new Uint8Array(size)
-        let at = 0
-        for (const chunk of chunks) {
-          out.set(chunk, at)
-          at += chunk.length
-        }
-        return out
-      })
+      Effect.flatMap(({ chunks, size }) => size > limit ? Effect.fail(beyond()) : Effect.succeed(concat(chunks, size)))
     )
   })
 
@@ -83,6 +77,16 @@ export const make = (limit: number, uploads: Uploads): BodyReader => {
   )
 
   return { bytes }
+}
+
+const concat = (chunks: Iterable<Uint8Array>, size: number): Uint8Array => {
+  const out = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    out.set(chunk, at)
+    at += chunk.length
+  }
+  return out
 }
 
 type Inflate = (
