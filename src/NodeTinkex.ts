@@ -8,6 +8,8 @@ import { Agent } from "@effect/platform-node/Undici"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { MetricNames } from "./observability/MetricNames.js"
+import * as Metrics from "./observability/Metrics.js"
 import * as Tinkex from "./Tinkex.js"
 import type { Options } from "./TinkexConfig.js"
 import type { TinkexError } from "./TinkexError.js"
@@ -55,6 +57,14 @@ export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClie
     ))
   )
 
+/** With the memory of the process among the metrics. */
+const observed = <A, E, R>(layer: Layer.Layer<A | Metrics.Metrics, E, R>): Layer.Layer<A | Metrics.Metrics, E, R> =>
+  Layer.provideMerge(
+    Layer.scopedDiscard(Effect.flatMap(Metrics.Metrics, (metrics) =>
+      metrics.observeGauge(MetricNames.residentMemory, () => process.memoryUsage.rss()))),
+    layer
+  )
+
 /**
  * `Tinkex.layerShared` on Node.
  *
@@ -64,7 +74,7 @@ export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClie
 export const layerShared = (
   options: Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Shared | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(Tinkex.layerShared(options), layerHttpClient(options))
+  Layer.provideMerge(observed(Tinkex.layerShared(options)), layerHttpClient(options))
 
 /**
  * `Tinkex.layer` on Node.
@@ -75,7 +85,7 @@ export const layerShared = (
 export const layer = (
   options: Options & Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(Tinkex.layer(options), layerHttpClient(options))
+  Layer.provideMerge(observed(Tinkex.layer(options)), layerHttpClient(options))
 
 /**
  * `Tinkex.layerConfig` on Node: options first, then the environment. Without either it is Tinker itself, with the key in
@@ -87,4 +97,4 @@ export const layer = (
 export const layerConfig = (
   options: Options & Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(Tinkex.layerConfig(options), layerHttpClient(options))
+  Layer.provideMerge(observed(Tinkex.layerConfig(options)), layerHttpClient(options))

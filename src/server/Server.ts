@@ -14,6 +14,7 @@ import type { Engine } from "../engine/Engine.js"
 import * as CheckpointStore from "./CheckpointStore.js"
 import * as Futures from "./Futures.js"
 import * as App from "./internal/app.js"
+import * as CountedEngine from "./internal/countedEngine.js"
 import * as Tokens from "./internal/tokens.js"
 import * as Uploads from "./internal/uploads.js"
 import * as Web from "./internal/web.js"
@@ -81,7 +82,7 @@ const make = Effect.gen(function*() {
       keptResultBytes: future.bytes
     }
   })
-  const app = yield* App.make(stats)
+  const app = yield* App.make(stats, yield* CountedEngine.Work)
   return { app, ...(yield* Web.make(app)), drain: futures.release, stats }
 })
 
@@ -101,5 +102,6 @@ export const layer = (
     Layer.provide(
       Layer.mergeAll(Models.layer, Sessions.layer, Futures.layer, CheckpointStore.layer, Uploads.layer, Tokens.layer)
     ),
+    Layer.provide(CountedEngine.layer),
     Layer.provide(ServerConfig.layer(options))
   )

@@ -28,6 +28,7 @@ import type { Stats } from "../Server.js"
 import { ServerConfig } from "../ServerConfig.js"
 import { unauthorized } from "./auth.js"
 import * as Body from "./body.js"
+import type { Counts } from "./countedEngine.js"
 import * as Faults from "./faults.js"
 import * as Http from "./http.js"
 import { endpointOf, localPath } from "./location.js"
@@ -42,11 +43,11 @@ const open: ReadonlySet<string> = new Set(["healthz", "files"])
 const openApi = Effect.sync(() => Http.json(OpenApi.fromApi(TinkerCompleteApi)))
 
 /** @internal */
-export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>) {
+export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, work: Readonly<Counts>) {
   const config = yield* ServerConfig
   const faults = yield* FaultInjector
   const tokens = yield* Tokens
-  const metrics = yield* ServerMetrics.make(stats)
+  const metrics = yield* ServerMetrics.make(stats, work)
   const reader = Body.make(config.limits.bodyBytes, yield* Uploads)
 
   const routes = yield* Effect.all([
