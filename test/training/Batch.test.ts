@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, FastCheck as fc } from "effect"
+import { Effect, Exit, FastCheck as fc, Struct } from "effect"
 import * as Future from "../../src/client/Future.js"
 import * as ServiceClient from "../../src/client/ServiceClient.js"
 import type { Client } from "../../src/client/TrainingClient.js"
@@ -108,9 +108,10 @@ describe("Batch", () => {
       const telemetry = yield* Telemetry.Telemetry
       const events: Array<unknown> = []
       const requests: Array<string> = []
-      yield* telemetry.listen(({ timestamp: _, ...event }) => {
-        if (event._tag === "BatchStart") events.push(event)
-        if (event._tag === "BatchStop") events.push({ ...event, durationMs: 0 })
+      yield* telemetry.listen((event) => {
+        if (event._tag === "BatchStart" || event._tag === "BatchStop") {
+          events.push({ ...Struct.omit(event, "timestamp"), ...(event._tag === "BatchStop" ? { durationMs: 0 } : {}) })
+        }
         if (event._tag === "HttpStop" && event.route.endsWith("forward_backward")) requests.push(event.route)
       })
       const clip = (high: number) => ({ ...item("ppo", 5), config: { clip_high_threshold: high } })
