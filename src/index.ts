@@ -501,6 +501,13 @@ export * as JaxLoss from "./training/JaxLoss.js"
 export * as Preview from "./training/Preview.js"
 
 /**
+ * Going on when a training run breaks at the service: it is watched, and restored from its newest checkpoint.
+ *
+ * @since 0.1.0
+ */
+export * as Recovery from "./training/Recovery.js"
+
+/**
  * Penalties on the log-probabilities of a batch, with their exact gradients, to be added to a custom loss.
  *
  * Formulas: features B57 to B64; every gradient is held against finite differences. Values add up over the data of a
