@@ -54,7 +54,7 @@ export type Prepared = Either.Either<Operation, Refusal | Failure>
  *
  * - An operation runs when everything below its `seq_id` has run, failed, been refused or been skipped.
  * - A `seq_id` that does not come is skipped when nothing was heard of the run for `gapTimeout` and no request body is
- *   being received; what waited behind it runs. If it comes after all it gets 409 (design.md 4).
+ *   being received, at the latest after 12 times as long; what waited behind it runs. If it comes after all it gets 409 (design.md 4).
  * - The same `seq_id` with the same content gives the request id that was given before, with another content 409.
  * - A failed operation settles its own future and nothing else.
  *
@@ -85,8 +85,8 @@ interface Waiting {
 /** How many `seq_id`s back a repeated request is recognised at least. */
 const remembered = 16_384
 
-/** Longest time that requests in flight can put off the skipping of a gap, in multiples of `gapTimeout`. */
-const longestExtension = 12
+/** Longest time that other requests can put off the skipping of a gap, in multiples of `gapTimeout`. */
+const longestWait = 12
 
 /**
  * A queue whose worker runs in the scope. `first` is the first `seq_id` to run: 0 when the run is still to be made.
@@ -114,6 +114,7 @@ export const make = Effect.fnUntraced(function*(options: {
   let highest = options.first - 1
   let draining = false
   let lastArrival = 0
+  let blockedSince: number | undefined
 
   const queue: Effect.Effect<QueueState> = Effect.sync(() =>
     waiting.size > limit
@@ -212,9 +213,10 @@ export const make = Effect.fnUntraced(function*(options: {
 
   /** Milliseconds until the gap in front of the waiting operations may be skipped. */
   const gapLeft = (now: number): number => {
-    const quiet = now - lastArrival
-    if (quiet >= gapTimeout && options.uploads.inFlight > 0 && quiet < longestExtension * gapTimeout) return gapTimeout
-    return gapTimeout - quiet
+    blockedSince ??= now
+    const quiet = gapTimeout - (now - lastArrival)
+    const left = quiet <= 0 && options.uploads.inFlight > 0 ? gapTimeout : quiet
+    return Math.min(left, blockedSince + longestWait * gapTimeout - now)
   }
 
   const skip = (): void => {
@@ -230,6 +232,7 @@ export const make = Effect.fnUntraced(function*(options: {
     wake.unsafeClose()
     const entry = waiting.get(next)
     if (entry !== undefined) {
+      blockedSince = undefined
       return Effect.as(
         Effect.ensuring(
           run(entry),

@@ -83,6 +83,42 @@ describe("OperationQueue", () => {
       assert.deepStrictEqual((yield* h.applied).map(({ seqId }) => seqId), [0, 1, 2, 3, 4])
     }))
 
+  it.scoped("does not wait for ever, however many others come", () =>
+    Effect.gen(function*() {
+      const h = yield* Harness.make()
+      const model = yield* h.model
+      for (let seqId = 2; seqId <= 22; seqId++) {
+        yield* h.forwardBackward(model, seqId, [Harness.datum(seqId)])
+        yield* TestClock.adjust("3 seconds")
+      }
+      yield* Harness.until(Effect.map(h.applied, (entries) => entries.length === 22))
+      assert.strictEqual((yield* h.forwardBackward(model, 1, [Harness.datum(1)])).status, 409)
+    }))
+
+  it.scoped("waits for a missing number while a body is being received", () =>
+    Effect.gen(function*() {
+      const h = yield* Harness.make()
+      const model = yield* h.model
+      yield* h.optimStep(model, 2)
+      let end = () => {}
+      const body = new ReadableStream<Uint8Array>({
+        start: (controller) => {
+          end = () => controller.close()
+        }
+      })
+      const answer = h.server.fetch(
+        // the type of RequestInit does not know that a streamed body needs it
+        new Request("http://test/api/v1/forward", { method: "POST", body, duplex: "half" } as RequestInit)
+      )
+      yield* Harness.until(Effect.sync(() => body.locked))
+      yield* TestClock.adjust("59 seconds")
+      assert.deepStrictEqual(h.methods(), ["createRun"])
+      end()
+      assert.strictEqual((yield* Effect.promise(() => answer)).status, 400)
+      yield* TestClock.adjust("5 seconds")
+      yield* Harness.until(Effect.sync(() => h.methods().includes("optimStep")))
+    }))
+
   it.scoped("uses up the number of a refused request", () =>
     Effect.gen(function*() {
       const h = yield* Harness.make()

@@ -33,7 +33,7 @@ export const layer: Layer.Layer<Engine | Work, never, Engine> = Layer.effectCont
       pass: (runId, request) =>
         Effect.tap(engine.pass(runId, request), () =>
           Effect.sync(() => {
-            if (request.backward) for (const { tokens } of request.data) counts.tokensTrained += tokens.length
+            if (request.backward) { for (const { tokens } of request.data) counts.tokensTrained += tokens.length }
           })),
       optimStep: (runId, params) =>
         Effect.tap(engine.optimStep(runId, params), () => Effect.sync(() => counts.steps++)),

@@ -42,8 +42,20 @@ const definitions: ReadonlyArray<MetricNames.MetricDefinition> = [
     help: "Time to the answer, long polls included",
     labels: ["endpoint"]
   },
-  ...gauges.map(([, name, unit, help]): MetricNames.MetricDefinition => ({ name, kind: "gauge", unit, help, labels: [] })),
-  ...counters.map(([, name, help]): MetricNames.MetricDefinition => ({ name, kind: "counter", unit: "count", help, labels: [] }))
+  ...gauges.map(([, name, unit, help]): MetricNames.MetricDefinition => ({
+    name,
+    kind: "gauge",
+    unit,
+    help,
+    labels: []
+  })),
+  ...counters.map(([, name, help]): MetricNames.MetricDefinition => ({
+    name,
+    kind: "counter",
+    unit: "count",
+    help,
+    labels: []
+  }))
 ]
 
 /** @internal */
