@@ -5,13 +5,14 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Duration, Effect } from "effect"
-import { ServiceClient, Tokenizer } from "tinkex"
+import { ConsoleView, ServiceClient, Tokenizer } from "tinkex"
 import * as LocalTinkex from "tinkex/LocalTinkex"
 
 const { encode } = Tokenizer.nano
 const prompts = Array.from({ length: 200 }, (_, i) => `${i % 10} + ${(i * 7) % 10} =`)
 
 const program = Effect.gen(function*() {
+  const view = yield* ConsoleView.attachConsole(process.stderr)
   const service = yield* ServiceClient.ServiceClient
   const sampler = yield* service.createSamplingClient({ baseModel: "tinkex/nano" })
   const [elapsed, results] = yield* Effect.forEach(
@@ -20,7 +21,7 @@ const program = Effect.gen(function*() {
     { concurrency: "unbounded" }
   ).pipe(Effect.timed)
   const tokens = results.reduce((sum, { sequences }) => sum + (sequences[0]?.tokens.length ?? 0), 0)
-  yield* Effect.log(`${results.length} samples, ${tokens} tokens in ${Duration.format(elapsed)}`)
+  yield* view.print(`${results.length} samples, ${tokens} tokens in ${Duration.format(elapsed)}`)
 }).pipe(Effect.scoped)
 
 program.pipe(Effect.provide(LocalTinkex.layer()), NodeRuntime.runMain)

@@ -5,7 +5,7 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect } from "effect"
-import { Datum, Future, ServiceClient } from "tinkex"
+import { ConsoleView, Datum, Future, ServiceClient } from "tinkex"
 import * as LocalTinkex from "tinkex/LocalTinkex"
 
 const lessons = [
@@ -15,6 +15,7 @@ const lessons = [
 ] as const
 
 const program = Effect.gen(function*() {
+  const view = yield* ConsoleView.attachConsole(process.stderr) // loss, tokens/s, latency, queue: a live block on a terminal
   const service = yield* ServiceClient.ServiceClient
   const training = yield* service.createLoraTrainingClient({ baseModel: "tinkex/nano", rank: 16 })
   const { decode, encode } = yield* training.tokenizer
@@ -25,12 +26,12 @@ const program = Effect.gen(function*() {
     const gradients = yield* training.forwardBackward(data, "cross_entropy")
     const update = yield* training.optimStep({ learningRate: 1e-2 })
     const [{ metrics }] = yield* Effect.all([Future.await(gradients), Future.await(update)])
-    if (step % 10 === 0) yield* Effect.log(`step ${step}: loss ${metrics["loss:sum"]?.toFixed(3)}`)
+    if (step % 10 === 0) yield* view.print(`step ${step}: loss ${metrics["loss:sum"]?.toFixed(3)}`)
   }
   const sampler = yield* training.saveWeightsAndGetSamplingClient
   for (const [prompt] of lessons) {
     const { sequences } = yield* sampler.sample({ prompt: encode(prompt), maxTokens: 8, temperature: 0 })
-    yield* Effect.log(`${prompt}${sequences.map(({ tokens }) => decode(tokens, { skipSpecialTokens: true })).join()}`)
+    yield* view.print(`${prompt}${sequences.map(({ tokens }) => decode(tokens, { skipSpecialTokens: true })).join()}`)
   }
 }).pipe(Effect.scoped)
 

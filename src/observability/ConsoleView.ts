@@ -35,6 +35,8 @@ export interface Options {
   readonly interval?: Duration.DurationInput | undefined
   /** Colour (ANSI). As `isTTY` unless given. */
   readonly color?: boolean | undefined
+  /** A line of your own on top of the block, as a progress bar: read at each drawing, cut to the width, left out if empty. */
+  readonly header?: (() => string) | undefined
 }
 
 /**
@@ -106,9 +108,12 @@ export const attachConsole = (
       const now = clock.unsafeCurrentTimeMillis()
       View.advance(state, figures, now)
       if (live) {
-        const block = View.block(state, figures, { columns: terminal.columns ?? 80, color })
-        write(`${erase()}${block.join("\n")}\n`)
-        drawn = block.length
+        const columns = terminal.columns ?? 80
+        const header = (options.header?.() ?? "").slice(0, Math.max(1, columns - 1))
+        const block = View.block(state, figures, { columns, color })
+        const lines = header === "" ? block : [header, ...block]
+        write(`${erase()}${lines.join("\n")}\n`)
+        drawn = lines.length
       } else {
         const line = View.line(state, figures)
         if (line !== shown) {

@@ -47,6 +47,22 @@ const emit = Telemetry.emit
 const pass = (loss: number) => emit({ ...oneOfEach.TrainingPass, loss, weight: 1 })
 
 describe("ConsoleView", () => {
+  it.effect("with a line of the program's own on top, cut to the width", () =>
+    run(Effect.gen(function*() {
+      const screen = terminal({ isTTY: true, columns: 20 })
+      let header = ""
+      yield* ConsoleView.attachConsole(screen, { header: () => header })
+      yield* TestClock.adjust(0)
+      assert.strictEqual(screen.screen().length, 4)
+      header = "[=======>       ] 50 %"
+      yield* TestClock.adjust("250 millis")
+      assert.strictEqual(screen.screen().length, 5)
+      assert.strictEqual(screen.screen()[0], "[=======>       ] 5")
+      header = ""
+      yield* TestClock.adjust("250 millis")
+      assert.strictEqual(screen.screen().length, 4)
+    })))
+
   it.effect("on a terminal, a block that is redrawn in place", () =>
     run(Effect.gen(function*() {
       const screen = terminal({ isTTY: true, columns: 100 })

@@ -4,6 +4,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as LocalTinkex from "../../LocalTinkex.js"
+import { attachConsole } from "../../observability/ConsoleView.js"
 import { lossCurve, progressBar } from "../../observability/Plot.js"
 import { Failed } from "./failed.js"
 import type { Answer, Progress } from "./teach.js"
@@ -36,21 +37,31 @@ export const showDemo = (args: {
     const say = (line: string) => args.json ? Effect.void : terminal.print(line)
     yield* say(`Teaching ${args.model} sixteen questions, over HTTP, on this machine.`)
     const every = Math.max(1, Math.round(args.steps / 6))
-    const report = yield* teach({
-      baseModel: args.model,
-      rank: args.rank,
-      steps: args.steps,
-      learningRate: args.learningRate,
-      seed: args.seed,
-      onProgress: (progress) =>
-        args.json
-          ? Effect.void
-          : terminal.interactive
-          ? terminal.progress(progressLine(progress, terminal.columns))
-          : progress.step % every === 0 || progress.step === progress.steps
-          ? terminal.note(progressLine(progress, 80))
-          : Effect.void
-    }).pipe(Effect.provide(LocalTinkex.layer()), Effect.scoped)
+    let bar = ""
+    const live = terminal.interactive && !args.json
+    const view = live
+      ? attachConsole(terminal.screen, { header: () => bar, color: terminal.colors })
+      : Effect.void
+    const report = yield* Effect.zipRight(
+      view,
+      teach({
+        baseModel: args.model,
+        rank: args.rank,
+        steps: args.steps,
+        learningRate: args.learningRate,
+        seed: args.seed,
+        onProgress: (progress) =>
+          args.json
+            ? Effect.void
+            : live
+            ? Effect.sync(() => {
+              bar = progressLine(progress, terminal.columns)
+            })
+            : progress.step % every === 0 || progress.step === progress.steps
+            ? terminal.note(progressLine(progress, 80))
+            : Effect.void
+      })
+    ).pipe(Effect.scoped, Effect.provide(LocalTinkex.layer()))
     const elapsedMs = (yield* Clock.currentTimeMillis) - started
     const first = report.losses[0] ?? NaN
     const last = report.losses[report.losses.length - 1] ?? NaN

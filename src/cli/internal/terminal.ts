@@ -4,12 +4,15 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as ConsoleView from "../../observability/ConsoleView.js"
 
 export class Terminal extends Context.Tag("tinkex/cli/Terminal")<Terminal, {
   /** Whether progress may be redrawn in place. */
   readonly interactive: boolean
   readonly colors: boolean
   readonly columns: number
+  /** Where a view that redraws itself may draw: stderr. */
+  readonly screen: ConsoleView.Terminal
   /** A line of output. */
   readonly print: (line: string) => Effect.Effect<void>
   /** Shows a line of progress in place of the last one; on anything but a TTY it shows nothing. */
@@ -37,6 +40,7 @@ export const layer = Layer.sync(Terminal, () => {
     interactive,
     colors,
     columns,
+    screen: process.stderr,
     print: (line) => write(process.stdout, `${line}\n`),
     note: (line) => write(process.stderr, `${line}\n`),
     progress: (line) =>
