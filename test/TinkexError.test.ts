@@ -422,6 +422,11 @@ describe("fromHttpClientError", () => {
       reason: "refused",
       certainlyNotSent: false
     })
+    // what browsers say: no code
+    const torn = new HttpClientError.ResponseError({ request, response, reason: "Decode", cause: new TypeError("x") })
+    const error = TinkexError.fromHttpClientError(torn, "sample")
+    assert.deepInclude(error, { _tag: "ConnectionError", reason: "reset", detail: "the answer broke off" })
+    assert.strictEqual(TinkexError.disposition(error, "training").retry._tag, "Backoff")
   })
 
   it("keeps keys, prompts and the causes' own words out of everything that is shown", () => {

@@ -87,6 +87,7 @@ describe("training loop", () => {
     ["500 after the work was done", FaultScript.status(500, { when: "after" }), 1],
     ["a broken connection", FaultScript.reset(), 2],
     ["a connection that breaks after the work was done", FaultScript.reset("after"), 2],
+    ["an answer that breaks off", FaultScript.truncated(3), 2],
     ["408", FaultScript.status(408), 1]
   ]
   for (const [what, fault, count] of disturbances) {
@@ -127,6 +128,7 @@ describe("training loop", () => {
     ["429", FaultScript.rateLimited({ retryAfter: "1 second" }), 1],
     ["a broken connection", FaultScript.reset(), 2],
     ["a connection that breaks in the answer", FaultScript.reset("after"), 2],
+    ["an answer that breaks off", FaultScript.truncated(3), 2],
     ["a slow answer", FaultScript.slowDrip(3, "1 second"), 1],
     ["a late answer", FaultScript.latency("44 seconds"), 1],
     ["an answer later than the time limit", FaultScript.latency("50 seconds"), 1]

@@ -269,7 +269,8 @@ export const fromHttpClientError = (
   const code = codeIn(error.cause, 0)
   const meaning = code === undefined ? undefined : meaningOf(code)
   if (error._tag === "ResponseError") {
-    return meaning === undefined
+    // without a code, as in browsers, only what cannot be parsed is known not to be a connection that broke
+    return error.reason === "EmptyBody" || error.cause instanceof SyntaxError
       ? new Errors.MalformedResponse({
         operation,
         detail: error.reason === "EmptyBody" ? "it has no body" : "its body could not be read",
@@ -279,10 +280,10 @@ export const fromHttpClientError = (
       : new Errors.ConnectionError({
         operation,
         origin,
-        reason: meaning.reason,
+        reason: meaning?.reason ?? "reset",
         certainlyNotSent: false,
-        detail: code!
-      }) // meaning comes from a code
+        detail: code ?? "the answer broke off"
+      })
   }
   if (error.reason !== "Transport") {
     return new Errors.ConnectionError({

@@ -143,8 +143,8 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
       polling.queueState = queueState
       polling.changedAt = now
     }
-    polling.reason = reason
-    return observer.notify(queueState, reason, requestId)
+    polling.reason = reason === undefined ? undefined : transport.redact(reason)
+    return observer.notify(queueState, polling.reason, requestId)
   }
 
   const timeout = (now: number) =>
@@ -204,7 +204,12 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
           return notYet(json, took, now)
         case "Failed":
           return Effect.fail(
-            new Errors.RequestFailed({ operation, requestId, category: told.category, detail: told.error })
+            new Errors.RequestFailed({
+              operation,
+              requestId,
+              category: told.category,
+              detail: transport.redact(told.error)
+            })
           )
         case "CompleteMetadata": {
           if (!state.metadataOnly) return Effect.fail(malformed("it is a size again where the result was asked for"))

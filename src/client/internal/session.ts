@@ -80,9 +80,9 @@ export const open = (
       })
     )
     yield* telemetry.emit({ _tag: "SessionStart", tenant, sessionId: id })
-    if (created.infoMessage !== undefined) yield* Effect.logInfo(created.infoMessage)
-    if (created.warningMessage !== undefined) yield* Effect.logWarning(created.warningMessage)
-    if (created.errorMessage !== undefined) yield* Effect.logError(created.errorMessage)
+    if (created.infoMessage !== undefined) yield* Effect.logInfo(transport.redact(created.infoMessage))
+    if (created.warningMessage !== undefined) yield* Effect.logWarning(transport.redact(created.warningMessage))
+    if (created.errorMessage !== undefined) yield* Effect.logError(transport.redact(created.errorMessage))
 
     const body = jsonBody({ session_id: id, type: "session_heartbeat" })
     const beat = transport.send({

@@ -29,11 +29,14 @@ import { keyOf } from "./events.js"
 import { failureOf } from "./exits.js"
 import { commonHeaders } from "./headers.js"
 import * as Json from "./json.js"
+import * as Redact from "./redact.js"
 
 /** What the rest of the client may do to a transport, besides sending. */
 export interface InternalTransport extends Transport {
   /** The credential in force; asked for before every attempt. */
   credential: Effect.Effect<Redacted.Redacted | undefined, TransportError>
+  /** The server's words, fit for an error or a log. */
+  readonly redact: Redact.Redact
   readonly billing: Billing.Billing
 }
 
@@ -111,6 +114,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     }))
     const billing = Billing.make(Duration.hours(1), telemetry, tenant.label)
     const common = commonHeaders(settings)
+    const redact = Redact.make(settings)
     const prefix = newIdempotencyPrefix()
     const root = `${settings.baseUrl}/api/v1/`
     const { origin } = new URL(settings.baseUrl)
@@ -155,7 +159,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     }
 
     const receive = (
-      { bytes, request: { operation, pool, redirects } }: Prepared,
+      { bytes, request: { credential, operation, pool, redirects } }: Prepared,
       response: HttpClientResponse.HttpClientResponse
     ): Effect.Effect<Answer, HttpClientError.HttpClientError | TransportError> => {
       const { headers, status } = response
@@ -171,10 +175,12 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       }
       return Effect.flatMap(
         Effect.zip(response.text, Clock.currentTimeMillis),
-        ([body, nowMillis]) =>
-          Effect.fail(
+        ([text, nowMillis]) => {
+          const body = redact(text, credential)
+          return Effect.fail(
             TinkexError.fromStatus({ operation, origin, status, headers, body, nowMillis, requestBytes: bytes })
           )
+        }
       )
     }
 
@@ -431,6 +437,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       send,
       json,
       credential: Effect.succeed(settings.apiKey),
+      redact,
       billing
     }
     return self
