@@ -33,7 +33,7 @@ afterAll(async () => {
   folder.remove()
 })
 
-describe("checkpoint", () => {
+describe("checkpoint", { timeout: 120_000 }, () => {
   it("save makes a run and prints its path, and nothing else", () => {
     assert.match(path, /^tinker:\/\/[^/]+\/weights\/first$/)
     assert.match(sampler, /^tinker:\/\/[^/]+\/sampler_weights\/second$/)
@@ -164,7 +164,7 @@ describe("checkpoint", () => {
   })
 })
 
-describe("run, session", () => {
+describe.concurrent("run, session", { timeout: 120_000 }, () => {
   it("run list and run info", async () => {
     const { code, out } = await run(at("run", "list"))
     assert.strictEqual(code, 0)
@@ -197,7 +197,7 @@ describe("run, session", () => {
   })
 })
 
-describe("sample", () => {
+describe.concurrent("sample", { timeout: 120_000 }, () => {
   it("prints text, or JSON with tokens; a seed repeats it", async () => {
     const args = ["sample", "--model-path", sampler, "--prompt", "2 + 2 =", "--max-tokens", "8", "--seed", "3"]
     const first = await run(at(...args))
@@ -254,15 +254,15 @@ describe("sample", () => {
       [["--base-model", "tinkex/nano", "--prompt-file", "/nowhere"], "--prompt-file"],
       [["--base-model", "no/such-model", "--prompt", "x"], "no/such-model"]
     ]
-    for (const [args, text] of cases) {
+    await Promise.all(cases.map(async ([args, text]) => {
       const { code, err, out } = await run(at("sample", ...args))
       assert.deepStrictEqual([code, out], [1, ""], err)
       assert.include(err, text)
-    }
+    }))
   })
 })
 
-describe("the service and the account", () => {
+describe.concurrent("the service and the account", { timeout: 120_000 }, () => {
   it("capabilities and model list", async () => {
     const { code, out } = await run(at("capabilities"))
     assert.strictEqual(code, 0)
@@ -311,7 +311,7 @@ describe("the service and the account", () => {
   })
 })
 
-describe("failures", () => {
+describe.concurrent("failures", { timeout: 120_000 }, () => {
   it("exit with 1 and say what to do, on stderr", async () => {
     const down = await run(["run", "list", "--base-url", "http://127.0.0.1:9", "--json"])
     assert.deepStrictEqual([down.code, down.out], [1, ""])
