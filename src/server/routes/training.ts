@@ -51,11 +51,8 @@ export const routes = Effect.gen(function*() {
       promised
     )
 
-  const jsonPass = (endpoint: string, bytes: Uint8Array) =>
-    Effect.flatMap(
-      Effect.flatMap(Body.parseJson(bytes), decodeJson),
-      (request) => pass(request, sha256(endpoint, bytes))
-    )
+  const jsonPass = (endpoint: string, bytes: Uint8Array, json: unknown) =>
+    Effect.flatMap(decodeJson(json), (request) => pass(request, sha256(endpoint, bytes)))
 
   const body = Effect.flatMap(BodyReader, (reader) => reader.bytes)
 
@@ -74,16 +71,25 @@ export const routes = Effect.gen(function*() {
           )
           return yield* pass(request, sha256("forward_backward", bytes))
         }
-        return type === undefined || type.includes("json")
-          ? yield* jsonPass("forward_backward", bytes)
-          : yield* new Refusal({
-            status: 415,
-            detail: `Content-Type: expected ${ForwardBackwardCodec.mediaType} or application/json, got another`
-          })
+        // curl calls JSON a form, fetch calls it text; what is no JSON at all is told what would be right
+        const json = yield* Effect.mapError(
+          Body.parseJson(bytes),
+          (error) => type === undefined || type.includes("json") ? error : unsupported
+        )
+        return yield* jsonPass("forward_backward", bytes, json)
       })
     ),
-    route("POST", "/forward", Effect.flatMap(body, (bytes) => jsonPass("forward", bytes)))
+    route(
+      "POST",
+      "/forward",
+      Effect.flatMap(body, (bytes) => Effect.flatMap(Body.parseJson(bytes), (json) => jsonPass("forward", bytes, json)))
+    )
   ]
+})
+
+const unsupported = new Refusal({
+  status: 415,
+  detail: `Content-Type: expected ${ForwardBackwardCodec.mediaType} or application/json, got another`
 })
 
 const outputOf = (result: PassResult, outputType: string, run: Run): ForwardBackwardOutput => ({
