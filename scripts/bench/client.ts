@@ -7,55 +7,18 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
 import { Agent } from "undici"
-import * as SamplingClient from "../../src/client/SamplingClient.js"
+import { commonHeaders } from "../../src/client/internal/headers.js"
+import type * as SamplingClient from "../../src/client/SamplingClient.js"
 import * as ServiceClient from "../../src/client/ServiceClient.js"
 import * as NodeTinkex from "../../src/NodeTinkex.js"
 import * as SampleCodec from "../../src/protocol/SampleCodec.js"
+import * as TinkexConfig from "../../src/TinkexConfig.js"
+import { startServer } from "./fake/service.js"
 import type { Row } from "./Row.js"
 
-const result = SampleCodec.encodeResponse({
-  sequences: [{ stopReason: "length", tokens: new Int32Array(64).fill(7), logprobs: new Float32Array(64).fill(-1) }],
-  promptCacheHitTokens: 0
-})
-
-/** Answers both requests at once, from memory. */
-const server = `
-const result = Buffer.from("${Buffer.from(result).toString("base64")}", "base64")
-const json = { "content-type": "application/json" }
-const answers = {
-  "create_session": { session_id: "s" },
-  "create_sampling_session": { sampling_session_id: "s:sample:0" },
-  "asample": { request_id: "s:sample:0:1", sample_sequence_ids: ["q"] }
-}
-require("node:http").createServer({ keepAliveTimeout: 60000 }, (request, response) => {
-  request.on("data", () => {})
-  request.on("end", () => {
-    const name = request.url.slice(request.url.lastIndexOf("/") + 1)
-    if (name === "retrieve_future") {
-      response.writeHead(200, { "content-type": "application/x-protobuf", "content-length": result.length }).end(result)
-    } else {
-      const body = JSON.stringify(answers[name] ?? {})
-      response.writeHead(200, { ...json, "content-length": Buffer.byteLength(body) }).end(body)
-    }
-  })
-}).listen(0, "127.0.0.1", function() { console.log(this.address().port) })
-`
-
-const startServer = Effect.acquireRelease(
-  Effect.async<{ readonly baseUrl: string; readonly stop: () => void }>((resume) => {
-    const child = spawn(process.execPath, ["-e", server], { stdio: ["ignore", "pipe", "inherit"] })
-    child.stdout.once("data", (port) => {
-      const baseUrl = `http://127.0.0.1:${String(port).trim()}`
-      resume(Effect.succeed({ baseUrl, stop: () => child.kill() }))
-    })
-  }),
-  ({ stop }) => Effect.sync(stop)
-)
-
 const concurrency = 64
-const count = 3000
+const count = 2000
 const rounds = 5
 const prompt = Array.from({ length: 128 }, (_, i) => i)
 
@@ -84,11 +47,22 @@ const bodies = {
   retrieve: (id: string) => ({ request_id: id, allow_metadata_only: true })
 }
 
+/** What a request of the client carries besides its body, so that the bare ones are the same requests. */
+const headersOf = (settings: TinkexConfig.Settings, accept: string) => ({
+  ...commonHeaders(settings),
+  "x-api-key": "tml-bench",
+  "content-type": "application/json",
+  "x-idempotency-key": "tinkex-retry-000000000000000000000000-1",
+  "x-stainless-retry-count": "0",
+  "x-stainless-read-timeout": "60",
+  accept
+})
+
 /** The same two requests, encoded and decoded alike, and nothing else. */
-const bareHttpClient = (http: HttpClient.HttpClient, baseUrl: string) => {
+const bareHttpClient = (http: HttpClient.HttpClient, settings: TinkexConfig.Settings) => {
   const post = (path: string, body: unknown, accept: string) =>
-    http.execute(HttpClientRequest.post(`${baseUrl}/api/v1/${path}`, {
-      headers: { "x-api-key": "tml-bench", accept },
+    http.execute(HttpClientRequest.post(`${settings.baseUrl}/api/v1/${path}`, {
+      headers: headersOf(settings, accept),
       body: HttpBody.text(JSON.stringify(body), "application/json")
     }))
   return post("asample", bodies.asample, "application/json").pipe(
@@ -101,19 +75,19 @@ const bareHttpClient = (http: HttpClient.HttpClient, baseUrl: string) => {
   )
 }
 
-const bareUndici = (agent: Agent, baseUrl: string) => {
-  const post = async (path: string, body: unknown) =>
+const bareUndici = (agent: Agent, settings: TinkexConfig.Settings) => {
+  const post = async (path: string, body: unknown, accept: string) =>
     agent.request({
-      origin: baseUrl,
+      origin: settings.baseUrl,
       path: `/api/v1/${path}`,
       method: "POST",
-      headers: { "content-type": "application/json", "x-api-key": "tml-bench" },
+      headers: headersOf(settings, accept),
       body: JSON.stringify(body)
     })
   return Effect.promise(async () => {
-    const submitted = await post("asample", bodies.asample)
+    const submitted = await post("asample", bodies.asample, "application/json")
     const { request_id } = await submitted.body.json() as { request_id: string }
-    const answer = await post("retrieve_future", bodies.retrieve(request_id))
+    const answer = await post("retrieve_future", bodies.retrieve(request_id), "application/x-protobuf")
     return Effect.runSync(SampleCodec.decodeResponse(new Uint8Array(await answer.body.arrayBuffer())))
   })
 }
@@ -121,6 +95,7 @@ const bareUndici = (agent: Agent, baseUrl: string) => {
 const measure = Effect.gen(function*() {
   const { baseUrl } = yield* startServer
   const http = yield* HttpClient.HttpClient
+  const settings = yield* TinkexConfig.make({ baseUrl, apiKey: "tml-bench" })
   const open = (tracing: boolean) =>
     Effect.flatMap(
       ServiceClient.make({ baseUrl, apiKey: "tml-bench", tracing }),
@@ -135,8 +110,8 @@ const measure = Effect.gen(function*() {
   const contenders = [
     plain.sample({ prompt, maxTokens: 64 }),
     traced.sample({ prompt, maxTokens: 64 }),
-    bareHttpClient(http, baseUrl),
-    bareUndici(agent, baseUrl)
+    bareHttpClient(http, settings),
+    bareUndici(agent, settings)
   ]
   const rates: Array<Array<number>> = contenders.map(() => [])
   // taken in turns, so that whatever else the machine does hits all of them
