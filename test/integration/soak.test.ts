@@ -16,9 +16,9 @@ describe("nothing lost, nothing twice, nothing left behind", () => {
   }
 
   for (const seed of seeds) {
-    it.effect(`seed ${seed}: the same, interrupted somewhere`, () =>
-      Effect.map(soak({ seed: 100 + seed, trainings: 100, samples: 250, interrupt: true }), ({ records }) => {
-        assert.isAtMost(records.length, 350)
+    it.effect(`seed ${seed}: 50 and 125, interrupted somewhere`, () =>
+      Effect.map(soak({ seed: 100 + seed, trainings: 50, samples: 125, interrupt: true }), ({ records }) => {
+        assert.isAtMost(records.length, 175)
       }))
   }
 
