@@ -30,6 +30,7 @@ const expected: Readonly<Record<string, RegExp>> = {
   "custom-loss.ts": /step 20: loss/,
   "custom-server-url.ts": /this server offers tinkex\/nano/,
   "pipelined-loop.ts": /step 30: loss/,
+  "reinforcement-learning.ts": /round 0: mean reward 0\.[0-2][\s\S]*mean reward at the end: (0\.9|1\.0)/,
   "regularizers.ts": /kl_divergence/,
   "sampling.ts": /the prompt itself/,
   "training-loop.ts": /The sky is blue/,
