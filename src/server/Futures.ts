@@ -10,7 +10,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { ServerConfig } from "./ServerConfig.js"
@@ -162,11 +161,19 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       yield* Deferred.succeed(entry.done, entry.outcome)
     })
 
-    const poll = Effect.fnUntraced(function*(id: string) {
-      const entry = entries.get(id)
-      if (entry === undefined) return dropped.has(id) ? gone : unknown
-      if (entry.outcome === undefined) {
-        const answer = yield* Effect.acquireUseRelease(
+    const outcomeOf = (entry: Entry): Effect.Effect<Poll> =>
+      Effect.suspend(() => {
+        if (entry.outcome === undefined) return Effect.map(entry.queue, (queue) => ({ _tag: "Pending", queue }))
+        entry.read = true
+        return Effect.succeed(entry.outcome)
+      })
+
+    const poll = (id: string): Effect.Effect<Poll> =>
+      Effect.suspend(() => {
+        const entry = entries.get(id)
+        if (entry === undefined) return Effect.succeed(dropped.has(id) ? gone : unknown)
+        if (entry.outcome !== undefined) return outcomeOf(entry)
+        return Effect.acquireUseRelease(
           Effect.sync(() => held++),
           () =>
             Effect.timeoutOption(
@@ -174,15 +181,8 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
               config.longPoll
             ),
           () => Effect.sync(() => held--)
-        )
-        if (Option.isNone(answer) || entry.outcome === undefined) {
-          const queue = yield* entry.queue
-          return { _tag: "Pending", queue } as const
-        }
-      }
-      entry.read = true
-      return entry.outcome
-    })
+        ).pipe(Effect.zipRight(outcomeOf(entry)))
+      })
 
     yield* Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sync(() => sweep(now))).pipe(
       Effect.schedule(Schedule.spaced(Duration.max(Duration.seconds(1), Duration.times(config.resultRetention, 0.1)))),
