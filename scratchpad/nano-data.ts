@@ -6,7 +6,7 @@
  */
 import * as Tokenizer from "../src/tokenizer/Tokenizer.js"
 import { loadBooks } from "./nano-corpus.js"
-import { type Random, seeded, taskDocument } from "./nano-tasks.js"
+import { type Mix, type Random, seeded, stages, taskDocument } from "./nano-tasks.js"
 
 /** Inputs and targets of one window: `length + 1` tokens, or fewer at the end of a text. */
 export type Window = Int32Array
@@ -64,18 +64,18 @@ export const heldOutText = (length: number): ReadonlyArray<Window> =>
   runs().filter((_, i) => isHeldOutRun(i)).flatMap((run) => windowsOf(run, length + 1))
 
 /** One window of generated documents. */
-export const taskWindow = (random: Random, length: number): Window => {
+export const taskWindow = (random: Random, mix: Mix, length: number): Window => {
   const window = new Int32Array(length + 1)
   for (let at = 0; at < window.length;) {
-    const tokens = encode(`${taskDocument(random)}<|endoftext|>`)
+    const tokens = encode(`${taskDocument(random, mix)}<|endoftext|>`)
     window.set(tokens.subarray(0, window.length - at), at)
     at += tokens.length
   }
   return window
 }
 
-/** Generated windows that training, which draws from seed 1, never sees. */
+/** Generated windows of the last stage, from a seed that training does not use. */
 export const heldOutTasks = (count: number, length: number): ReadonlyArray<Window> => {
-  const random = seeded(2)
-  return Array.from({ length: count }, () => taskWindow(random, length))
+  const random = seeded(1000)
+  return Array.from({ length: count }, () => taskWindow(random, stages.at(-1)!, length))
 }

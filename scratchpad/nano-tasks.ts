@@ -2,8 +2,9 @@
  * The generated part of the pre-training data of `tinkex/nano`: additions and subtractions of small numbers, counting, copying,
  * and questions with short answers. Everything is drawn from a seeded generator.
  *
- * A few sums are held out: no document states one of them in any order or form, as an addition, as a subtraction of the same
- * three numbers, in words, or as the units of larger numbers.
+ * A few sums of one-digit numbers are held out: no document states one of them, in either order, in digits or words, as a sum or
+ * as a difference of the same three numbers. Sums with a number of two digits cover all units (13 + 5 = 18), so what is measured
+ * is whether the model carries what it learnt there over to sums that it never saw.
  */
 export interface Random {
   /** Uniform in [0, 1). */
@@ -59,9 +60,6 @@ export const heldOut: ReadonlyArray<readonly [number, number]> = [
 export const isHeldOut = (a: number, b: number): boolean =>
   heldOut.some(([x, y]) => (x === a && y === b) || (x === b && y === a))
 
-/** Whether working `a + b` out digit by digit, or taking one of the three numbers from another, would state a held-out sum. */
-const states = (a: number, b: number): boolean => isHeldOut(a % 10, b % 10)
-
 const names =
   "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
     .split(" ")
@@ -72,7 +70,7 @@ const sum = (random: Random): readonly [number, number] => {
   for (;;) {
     const a = random.below(10)
     const b = random.below(10)
-    if (!states(a, b)) {
+    if (!isHeldOut(a, b)) {
       return [a, b]
     }
   }
@@ -101,13 +99,17 @@ const additions: ReadonlyArray<(a: number, b: number, random: Random) => string>
   }
 ]
 
-const addition: Task = (random) => {
-  // One form a document, so that the form predicts itself and the answer alone is to be learnt
-  const form = random.below(2) === 0 ? equation : random.pick(additions)
-  return lines(random, form === equation ? 24 : 8, () => {
-    const [a, b] = sum(random)
-    return form(a, b, random)
-  })
+/** Sums of one-digit numbers: so many parts of the documents are equations, of up to so many lines; six are of other forms. */
+const addition = (equations: number, equationLines: number): Task => {
+  const forms = [...Array.from({ length: equations }, () => equation), ...additions]
+  return (random) => {
+    // One form a document, so that the form predicts itself and the answer alone is to be learnt
+    const form = random.pick(forms)
+    return lines(random, form === equation ? equationLines : 8, () => {
+      const [a, b] = sum(random)
+      return form(a, b, random)
+    })
+  }
 }
 
 const subtraction: Task = (random) => {
@@ -122,16 +124,32 @@ const subtraction: Task = (random) => {
   })
 }
 
-const twoDigits: Task = (random) =>
+/** A number of two digits and one of one digit, whose units are no held-out pair. */
+const taughtUnits: Task = (random) =>
   lines(random, 6, () => {
     for (;;) {
       const a = 10 + random.below(90)
       const b = random.below(10)
-      if (!states(a, b)) {
+      if (!isHeldOut(a % 10, b)) {
         return `${a} + ${b} = ${a + b}`
       }
     }
   })
+
+/** A number of two digits and one of one digit, in either order and any units. */
+const anyUnits: Task = (random) => {
+  const form = random.pick([
+    (a: number, b: number) => `${a} + ${b} = ${a + b}`,
+    (a: number, b: number) => `${a} + ${b} = ${a + b}`,
+    (a: number, b: number) => `${a} plus ${b} is ${a + b}.`,
+    (a: number, b: number) => `Question: What is ${a} + ${b}?\nAnswer: ${a + b}`
+  ])
+  return lines(random, 12, () => {
+    const a = 10 + random.below(90)
+    const b = random.below(10)
+    return random.below(4) === 0 ? form(b, a) : form(a, b)
+  })
+}
 
 const counting: Task = (random) => {
   const from = random.below(12)
@@ -246,25 +264,53 @@ const question: Task = (random) => {
   return lines(random, 4, () => form(...random.pick(questions)))
 }
 
-/** The kinds of document with their shares of the documents. */
-const kinds: ReadonlyArray<readonly [share: number, task: Task]> = [
-  [0.4, addition],
+/** Kinds of document with their shares. */
+export type Mix = ReadonlyArray<readonly [share: number, task: Task]>
+
+/** What the vocabulary is learnt from, beside the books. */
+export const vocabularyMix: Mix = [
+  [0.4, addition(3, 8)],
   [0.1, subtraction],
-  [0.06, twoDigits],
+  [0.06, taughtUnits],
   [0.1, counting],
   [0.04, comparison],
   [0.12, copy],
   [0.18, question]
 ]
 
+/** The first stage of training: what digits, questions and copies are. The taught sums are learnt by heart. */
+const firstMix: Mix = [
+  [0.4, addition(6, 24)],
+  [0.1, subtraction],
+  [0.06, taughtUnits],
+  [0.1, counting],
+  [0.04, comparison],
+  [0.12, copy],
+  [0.18, question]
+]
+
+/** The second stage: many larger sums, so that digits must be added, whatever stands before them. */
+const secondMix: Mix = [
+  [0.22, addition(6, 12)],
+  [0.3, anyUnits],
+  [0.08, subtraction],
+  [0.06, counting],
+  [0.04, comparison],
+  [0.14, copy],
+  [0.16, question]
+]
+
+/** The mix of each stage. */
+export const stages: ReadonlyArray<Mix> = [firstMix, secondMix]
+
 /** One generated document. */
-export const taskDocument = (random: Random): string => {
+export const taskDocument = (random: Random, mix: Mix): string => {
   let draw = random.next()
-  for (const [share, task] of kinds) {
+  for (const [share, task] of mix) {
     if (draw < share) {
       return task(random)
     }
     draw -= share
   }
-  return addition(random)
+  return question(random)
 }

@@ -12,7 +12,7 @@
  */
 import * as Fs from "node:fs"
 import { loadBooks } from "./nano-corpus.js"
-import { seeded, taskDocument } from "./nano-tasks.js"
+import { seeded, taskDocument, vocabularyMix } from "./nano-tasks.js"
 
 const vocabSize = 512
 const specialTokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -43,7 +43,7 @@ const pieces = (): ReadonlyArray<{ readonly count: number; tokens: Array<number>
   }
   const random = seeded(1)
   for (let i = 0; i < 2_000; i++) {
-    for (const part of taskDocument(random).split(/<\|\w+\|>/)) {
+    for (const part of taskDocument(random, vocabularyMix).split(/<\|\w+\|>/)) {
       add(part)
     }
   }

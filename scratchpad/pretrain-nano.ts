@@ -1,13 +1,15 @@
 /**
- * Pre-trains `tinkex/nano` with the engine: every parameter, AdamW, warm-up, a constant rate, and a linear
- * decay over the last quarter.
+ * Pre-trains `tinkex/nano` with the engine: every parameter, AdamW, warm-up, a constant rate, and a linear decay at the end.
  *
- *     npx tsx scratchpad/pretrain-nano.ts [--minutes 45] [--steps N] [--windows 8] [--peak 0.003] [--seed 1] [--text 7] [--dir FOLDER] [--write]
+ *     npx tsx scratchpad/pretrain-nano.ts [--stage 1] [--steps N | --minutes 45] [--decay 0.25] [--peak 0.003] [--text 6] [--windows 8]
+ *       [--seed 1] [--dir FOLDER] [--write]
  *
- * Either a number of steps or a time: with a time, the decay begins after three quarters of it and takes a third of the steps
- * done till then. Steps, seed and the other options together decide every bit of the result. With `--write` the weights go to
+ * Stage 1 starts from seeded weights, stage 2 from those that ship; they differ in the generated documents (`nano-tasks.ts`).
+ * Either a number of steps or a time: with a time, the decay begins when all but its part of the time is over, and has its part
+ * of the steps. The options with a number of steps decide every bit of the result. With `--write` the weights go to
  * `src/engine/internal/nanoWeights.generated.ts` at each evaluation at which the held-out loss is the lowest so far, and at
- * the end. In the folder (default `scratchpad/nano`): `log.jsonl`, a line each 20 steps and each evaluation, and `loss.svg`.
+ * the end. In the folder (default `scratchpad/nano/stage1` and so on): `log.jsonl`, a line each 20 steps and each evaluation, and
+ * `loss.svg`.
  */
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
@@ -18,7 +20,7 @@ import { encodeNanoWeights } from "../src/engine/internal/nanoWeights.js"
 import * as Models from "../src/engine/Models.js"
 import { heldOutTasks, heldOutText, taskWindow, trainingText, type Window } from "./nano-data.js"
 import { datumOf } from "./nano-model.js"
-import { seeded } from "./nano-tasks.js"
+import { seeded, stages } from "./nano-tasks.js"
 
 const { values } = parseArgs({
   options: {
@@ -27,14 +29,23 @@ const { values } = parseArgs({
     windows: { type: "string", default: "8" },
     peak: { type: "string", default: "0.003" },
     seed: { type: "string", default: "1" },
-    text: { type: "string", default: "7" },
-    dir: { type: "string", default: "scratchpad/nano" },
+    stage: { type: "string", default: "1" },
+    text: { type: "string", default: "6" },
+    decay: { type: "string", default: "0.25" },
+    dir: { type: "string" },
     write: { type: "boolean", default: false }
   }
 })
+const full = 1 - Number(values.decay)
 const windows = Number(values.windows)
 const peak = Number(values.peak)
 const seed = Number(values.seed)
+const stage = Number(values.stage)
+const dir = values.dir ?? `scratchpad/nano/stage${stage}`
+const mix = stages[stage - 1]
+if (mix === undefined) {
+  throw new Error(`--stage is ${values.stage}: it must be 1 to ${stages.length}`)
+}
 
 const length = 256
 /** Of the windows of a batch, how many of ten are text; the others are generated. */
@@ -45,13 +56,13 @@ const settings = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, gradCli
 const lowest = 0.02
 
 const log = (line: Readonly<Record<string, number | string>>) => {
-  Fs.appendFileSync(Path.join(values.dir, "log.jsonl"), `${JSON.stringify(line)}\n`)
+  Fs.appendFileSync(Path.join(dir, "log.jsonl"), `${JSON.stringify(line)}\n`)
   console.log(JSON.stringify(line))
 }
 
 /** The loss of the log as a picture. */
 const plot = () => {
-  const lines: ReadonlyArray<Record<string, number>> = Fs.readFileSync(Path.join(values.dir, "log.jsonl"), "utf8")
+  const lines: ReadonlyArray<Record<string, number>> = Fs.readFileSync(Path.join(dir, "log.jsonl"), "utf8")
     .trim().split("\n").map((line) => JSON.parse(line))
   const last = Math.max(...lines.map((line) => line["step"] ?? 0))
   const x = (step: number) => 50 + 630 * step / last
@@ -66,7 +77,7 @@ const plot = () => {
     `<path stroke="#ddd" d="M50 ${y(loss)}H680"/><text x="40" y="${y(loss) + 4}" text-anchor="end">${loss}</text>`
   )
   Fs.writeFileSync(
-    Path.join(values.dir, "loss.svg"),
+    Path.join(dir, "loss.svg"),
     `<svg xmlns="http://www.w3.org/2000/svg" width="700" height="380" font-family="sans-serif" font-size="12">
 <rect width="700" height="380" fill="#fff"/>
 ${ticks.join("\n")}
@@ -80,8 +91,8 @@ ${curve("tasks", "#c40")}
   )
 }
 
-Fs.mkdirSync(values.dir, { recursive: true })
-Fs.rmSync(Path.join(values.dir, "log.jsonl"), { force: true })
+Fs.mkdirSync(dir, { recursive: true })
+Fs.rmSync(Path.join(dir, "log.jsonl"), { force: true })
 
 const text = trainingText(length)
 const textOut = heldOutText(length)
@@ -104,11 +115,13 @@ let share = 0
 const nextBatch = (): ReadonlyArray<Window> =>
   Array.from({ length: windows }, () => {
     share = (share + textOfTen) % 10
-    return share < textOfTen ? nextText() : taskWindow(random, length)
+    return share < textOfTen ? nextText() : taskWindow(random, mix, length)
   })
 
 const program = Effect.gen(function*() {
-  const engine = yield* InProcessEngine.make({ models: [{ ...Models.nano, weights: { seed: BigInt(seed) } }] })
+  const engine = yield* InProcessEngine.make({
+    models: [stage === 1 ? { ...Models.nano, weights: { seed: BigInt(seed) } } : Models.nano]
+  })
   yield* engine.createRun("nano", { baseModel: "tinkex/nano", lora: null })
 
   /** Mean loss per token of a batch. */
@@ -139,19 +152,19 @@ const program = Effect.gen(function*() {
     )
   })
 
-  log({ windows, length, peak, textOfTen, seed, trainingWindows: text.length, heldOutWindows: textOut.length })
+  log({ stage, windows, length, peak, textOfTen, seed, trainingWindows: text.length, heldOutWindows: textOut.length })
   const started = performance.now()
   const minutes = () => (performance.now() - started) / 60_000
   let steps = values.steps === undefined ? Infinity : Number(values.steps)
   /** The last step at the full rate. */
-  let constant = Math.floor(0.75 * steps)
+  let constant = Math.floor(full * steps)
   let best = Infinity
   let mean = 0
 
   for (let step = 1; step <= steps; step++) {
-    if (steps === Infinity && minutes() > 0.75 * Number(values.minutes)) {
+    if (steps === Infinity && minutes() > full * Number(values.minutes)) {
       constant = step
-      steps = Math.ceil(step / 0.75)
+      steps = Math.ceil(step / full)
     }
     const rate = peak *
       (step <= constant ? Math.min(step / warmUp, 1) : lowest + (1 - lowest) * (steps - step) / (steps - constant))
