@@ -5,7 +5,7 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect } from "effect"
-import { ServiceClient } from "tinkex"
+import { Sampling, ServiceClient } from "tinkex"
 import * as LocalTinkex from "tinkex/LocalTinkex"
 
 const program = Effect.gen(function*() {
@@ -34,6 +34,11 @@ const program = Effect.gen(function*() {
     yield* Effect.log(`  ${Array.from(logprobs ?? [], (value) => value.toFixed(2)).join(" ")}`)
   }
   yield* Effect.log(`prompt: ${Array.from(result.promptLogprobs ?? [], (value) => value?.toFixed(2)).join(" ")}`)
+  const { topkPromptLogprobs } = result
+  for (const [i, row] of (topkPromptLogprobs === undefined ? [] : Sampling.topkRows(topkPromptLogprobs)).entries()) {
+    const likeliest = (row ?? []).map(([token, logprob]) => `${JSON.stringify(decode([token]))} ${logprob.toFixed(2)}`)
+    yield* Effect.log(`  at ${i}: ${likeliest.join(", ")}`)
+  }
 
   // the same as promptLogprobs, without a sample: null where there is nothing before
   const whole = yield* sampler.computeLogprobs(prompt)
