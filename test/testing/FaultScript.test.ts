@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer } from "effect"
 import * as fc from "effect/FastCheck"
+import { readFileSync } from "node:fs"
 import { FaultScript } from "tinkex/testing"
 import { type Fault, FaultInjector, type FaultPoint } from "../../src/server/FaultInjector.js"
 
@@ -147,6 +148,13 @@ describe("FaultScript", () => {
           }
         ]
       })
+    }))
+
+  it.effect("reads the example of the guide", () =>
+    Effect.gen(function*() {
+      const guide = readFileSync(new URL("../../docs/testing.md", import.meta.url), "utf8")
+      const script = yield* FaultScript.parse(/```json\n([\s\S]*?)```/.exec(guide)![1]!) // it has one
+      assert.deepStrictEqual(script.rules.map(({ fault }) => fault.type), ["rateLimited", "reset", "status", "latency"])
     }))
 
   it.effect("refuses what it does not know, each with its place", () =>

@@ -34,9 +34,7 @@ export const runServer = (args: {
     const listen = Effect.gen(function*() {
       const { url } = yield* NodeServer.NodeServer
       yield* terminal.print(`listening on ${url}`)
-      if (Option.isSome(script)) {
-        yield* terminal.print(`misbehaving by ${script.value.rules.length} rules, seed ${script.value.seed}`)
-      }
+      if (Option.isSome(args.faults)) yield* terminal.print(`misbehaving as ${args.faults.value} says`)
       return yield* Effect.never
     })
     return yield* Effect.provide(
