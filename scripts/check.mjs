@@ -6,7 +6,7 @@ const node = process.execPath
 const steps = [
   ["types", node, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"]],
   ["lint", node, ["node_modules/oxlint/bin/oxlint", "--deny-warnings"]],
-  ["format", node, ["node_modules/dprint/bin.cjs", "check"]],
+  ["format", node, ["node_modules/dprint/bin.js", "check"]],
   ["imports", node, ["scripts/check-imports.mjs"]],
   ["index and exports", node, ["scripts/codegen.mjs", "--check"]],
   ["protobuf", node, ["scripts/generate-proto.mjs", "--check"]],
