@@ -60,8 +60,12 @@ export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClie
 /** With the memory of the process among the metrics. */
 const observed = <A, E, R>(layer: Layer.Layer<A | Metrics.Metrics, E, R>): Layer.Layer<A | Metrics.Metrics, E, R> =>
   Layer.provideMerge(
-    Layer.scopedDiscard(Effect.flatMap(Metrics.Metrics, (metrics) =>
-      metrics.observeGauge(MetricNames.residentMemory, () => process.memoryUsage.rss()))),
+    Layer.scopedDiscard(
+      Effect.flatMap(
+        Metrics.Metrics,
+        (metrics) => metrics.observeGauge(MetricNames.residentMemory, () => process.memoryUsage.rss())
+      )
+    ),
     layer
   )
 

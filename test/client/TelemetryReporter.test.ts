@@ -36,7 +36,10 @@ const opened = (options: TinkexConfig.Options = {}, sessionId: string | null = "
     const settings = yield* TinkexConfig.make({ baseUrl: "http://fake", apiKey: "tml-secret-key", ...options })
     const transport = yield* HttpTransport.make(settings)
     const scope = yield* Scope.make()
-    const reporter = yield* Scope.extend(TelemetryReporter.make({ transport, sessionId: sessionId ?? undefined }), scope)
+    const reporter = yield* Scope.extend(
+      TelemetryReporter.make({ transport, sessionId: sessionId ?? undefined }),
+      scope
+    )
     return { reporter, transport, close: (exit: Exit.Exit<unknown, unknown> = Exit.void) => Scope.close(scope, exit) }
   })
 
