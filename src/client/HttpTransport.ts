@@ -10,6 +10,7 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { Operation } from "../observability/TelemetryEvent.js"
 import * as CircuitBreaker from "../resilience/CircuitBreaker.js"
 import * as ConcurrencyGate from "../resilience/ConcurrencyGate.js"
@@ -174,12 +175,13 @@ export const layerParts = (options: PartsOptions = {}): Layer.Layer<Parts, Confi
   ))
 
 /**
- * A transport for the tenant of the settings. Its limiter, breakers and gates are those of every transport of that tenant.
+ * A transport for the tenant of the settings, until the scope closes. Its limiter, breakers and gates are those of every
+ * transport of that tenant.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make: (settings: Settings) => Effect.Effect<Transport, never, Requirements> = internal.make
+export const make: (settings: Settings) => Effect.Effect<Transport, never, Requirements | Scope.Scope> = internal.make
 
 /**
  * A JSON body.

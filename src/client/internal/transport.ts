@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import { Telemetry } from "../../observability/Telemetry.js"
 import type { Operation } from "../../observability/TelemetryEvent.js"
 import * as ProtocolJson from "../../protocol/Json.js"
@@ -25,6 +26,7 @@ import type { OperationClass, TransportError } from "../../TinkexError.js"
 import * as TinkexError from "../../TinkexError.js"
 import type { Answer, Body, Request, Requirements, Transport } from "../HttpTransport.js"
 import * as Billing from "./billing.js"
+import * as Deadlines from "./deadlines.js"
 import { keyOf } from "./events.js"
 import { failureOf } from "./exits.js"
 import { commonHeaders } from "./headers.js"
@@ -88,10 +90,11 @@ const newIdempotencyPrefix = (): string => {
 
 const again = Symbol("the limiter is set: leave the gate and wait")
 
-export const make = (settings: Settings): Effect.Effect<InternalTransport, never, Requirements> =>
+export const make = (settings: Settings): Effect.Effect<InternalTransport, never, Requirements | Scope.Scope> =>
   Effect.gen(function*() {
     const http = HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true)
     const telemetry = yield* Telemetry
+    const deadlines = yield* Deadlines.make
     const { tenant } = settings
     const limiter = yield* RateLimiter.forKey(tenant.id)
     const breakers: { [K in Operation]?: CircuitBreaker.CircuitBreaker } = {}
@@ -194,16 +197,16 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       const go = (credential: Redacted.Redacted | undefined, trace: Readonly<Record<string, string>> | undefined) => {
         const headers: Record<string, string> = { ...prepared.headers, "x-stainless-retry-count": String(n), ...trace }
         if (credential !== undefined) headers["x-api-key"] = Redacted.value(credential)
-        return http.execute(
-          HttpClientRequest.make(request.method)(prepared.url, { headers, body: prepared.body })
-        ).pipe(
-          Effect.flatMap((response) => receive(prepared, response)),
-          Effect.timeoutFail({
-            duration: timeout,
-            onTimeout: (): HttpClientError.HttpClientError | TransportError =>
-              new TinkexError.RequestTimeout({ operation: request.operation, timeout, detail: "" })
-          }),
-          Effect.mapError((error) => mapped(error, request.operation))
+        return Effect.mapError(
+          deadlines.limit<Answer, HttpClientError.HttpClientError | TransportError>(
+            Effect.flatMap(
+              http.execute(HttpClientRequest.make(request.method)(prepared.url, { headers, body: prepared.body })),
+              (response) => receive(prepared, response)
+            ),
+            Duration.toMillis(timeout),
+            () => new TinkexError.RequestTimeout({ operation: request.operation, timeout, detail: "" })
+          ),
+          (error) => mapped(error, request.operation)
         )
       }
       const credential = request.credential === undefined ? self.credential : Effect.succeed(request.credential)
