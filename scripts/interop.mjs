@@ -115,6 +115,9 @@ try {
   if (newest && `tinker==${sdk}` !== pinned) {
     console.log(`drift: the newest is ${sdk}, pinned is ${pinned}; ${failures.length} rows differ`)
   }
+  const parity = await wireParity()
+  passed += parity.passed
+  failures.push(...parity.failures)
 } finally {
   await stop()
   rmSync(folder, { recursive: true, force: true })
@@ -122,6 +125,30 @@ try {
 for (const { group, name, note, status } of failures) console.log(`FAIL ${group} ${name} ${status ?? ""} ${note ?? ""}`)
 console.log(`${passed} passed, ${failures.length} failed`)
 process.exit(failures.length === 0 ? 0 : 1)
+
+/** The same program through the SDK and through tinkex; docs/wire-parity.md lists and explains what differs. */
+async function wireParity() {
+  const child = spawn(process.execPath, [
+    "--import",
+    "tsx",
+    join(root, "test/interop/parity/record.ts"),
+    bin("python"),
+    ...(update ? ["--update"] : []),
+    ...(newest ? ["--newest"] : [])
+  ], { cwd: root, stdio: ["ignore", "pipe", "inherit"] })
+  let text = ""
+  child.stdout.on("data", (chunk) => {
+    text += chunk
+    process.stdout.write(chunk)
+  })
+  const code = await new Promise((resolve) => child.once("exit", resolve))
+  const [, requests] = /^wire parity: (\d+) requests/m.exec(text) ?? []
+  const found = [...text.matchAll(/^FAIL wire parity: (.*)$/gm)].map(([, name]) => ({ group: "wire parity", name }))
+  if (requests === undefined || (code !== 0 && found.length === 0)) {
+    found.push({ group: "wire parity", name: `the program ended with ${code}` })
+  }
+  return { passed: Math.max(0, Number(requests ?? 0) - found.length), failures: found }
+}
 
 function compatibility(sdk, rows, works, sensible) {
   const groups = [...new Set(rows.map(({ group }) => group))]

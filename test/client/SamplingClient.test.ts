@@ -99,6 +99,7 @@ describe("SamplingClient", () => {
         topk_prompt_logprobs: 0,
         topk_sample_logprobs: 0,
         prompt_alt_tokens_k: 0,
+        record_stability_info: false,
         type: "sample"
       })
       const request = yield* Schema.decodeUnknown(SampleRequest)(full!.body)

@@ -244,6 +244,7 @@ describe("ServiceClient", () => {
           model_seq_id: 0,
           base_model: "tinkex/nano",
           lora_config: { rank: 32, train_unembed: true, train_mlp: true, train_attn: true },
+          optimizer_config: { type: "adamw" },
           type: "create_model"
         })
         assert.deepStrictEqual(b!.body["lora_config"], {

@@ -144,6 +144,7 @@ describe("TrainingClient", () => {
         path: "s",
         seq_id: 7,
         ttl_seconds: 7200,
+        kind: "snapshot",
         type: "save_weights_for_sampler"
       })
     }))
@@ -158,6 +159,7 @@ describe("TrainingClient", () => {
           model_id: "s1:train:0",
           sampling_session_seq_id: 1,
           seq_id: 1,
+          kind: "snapshot",
           type: "save_weights_for_sampler"
         })
         assert.strictEqual(sampler.samplingSessionId, "sample-1")

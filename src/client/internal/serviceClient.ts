@@ -222,6 +222,7 @@ export const make = (
               modelSeqId,
               baseModel,
               loraConfig: lora,
+              optimizerConfig: { type: "adamw" },
               ...(userMetadata === undefined ? {} : { userMetadata })
             })
         }),

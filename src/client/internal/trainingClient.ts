@@ -307,7 +307,7 @@ export const make = (
         operation: `save_weights_for_sampler (model ${modelId})`,
         path: "save_weights_for_sampler",
         result,
-        body: (seqId) => Effect.sync(() => jsonBody(encodeSaveForSampler(fields(seqId)))),
+        body: (seqId) => Effect.sync(() => jsonBody(encodeSaveForSampler({ ...fields(seqId), kind: "snapshot" }))),
         onUnsent
       })
 
