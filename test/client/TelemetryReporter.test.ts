@@ -17,6 +17,7 @@ import {
 } from "effect"
 import * as Future from "../../src/client/Future.js"
 import * as HttpTransport from "../../src/client/HttpTransport.js"
+import * as RestClient from "../../src/client/RestClient.js"
 import * as TelemetryReporter from "../../src/client/TelemetryReporter.js"
 import * as TinkexConfig from "../../src/TinkexConfig.js"
 import * as Errors from "../../src/TinkexError.js"
@@ -544,6 +545,19 @@ describe("what a service client reports", () => {
       }))
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(names(fake), ["SESSION_START", "UNHANDLED_EXCEPTION", "SESSION_END"])
+    }))
+
+  test("a REST client without a session, its failures alone", (fake) =>
+    Effect.gen(function*() {
+      accepting(fake)
+      yield* Effect.scoped(
+        Effect.flatMap(
+          RestClient.connect({ baseUrl: "http://fake", apiKey: "tml-secret" }),
+          (rest) => Effect.flip(rest.getTrainingRun("nobody"))
+        )
+      )
+      assert.deepStrictEqual(names(fake), ["user_error"])
+      assert.match(String(bodies(fake)[0]!["session_id"]), /^sessionless-/)
     }))
 
   test("a dead endpoint changes nothing about anything else", (fake) =>

@@ -33,8 +33,10 @@ import * as Auth from "./auth.js"
 import { sdkVersion } from "./headers.js"
 import * as Json from "./json.js"
 import * as Paging from "./paging.js"
+import * as Reports from "./reports.js"
 import { checkCount, checkId, checkScope, refuse, secondsOf } from "./restChecks.js"
 import { archiveUrl, below, checkpointRoute, fetchSigned, sendUnfollowed, textOf } from "./signedUrls.js"
+import * as TelemetryReporter from "./telemetryReporter.js"
 import * as Transport from "./transport.js"
 
 export const TypeId: RestClientTypeId = Symbol.for("tinkex/RestClient") as RestClientTypeId
@@ -436,5 +438,6 @@ export const connect = (
     }, Service.ClientConfig)
     transport.billing.limit = Duration.seconds(config.billingMaxPauseSeconds)
     if (config.pjwtAuthEnabled) yield* Auth.useTokens(transport, settings.apiKey)
-    return yield* over(transport)
+    const reporter = yield* TelemetryReporter.make({ transport, sessionId: undefined })
+    return yield* over(Reports.watched(transport, reporter))
   })
