@@ -3,7 +3,10 @@
  *
  *     npx tsx scratchpad/measure-nano.ts
  *
- * HEAD
+ * For the weights that ship (in full: `nano/measured.txt`): held-out text 2.3927 nats a token, 1.555 bits a character (uniform: 6.2383
+ * nats); one-digit sums that it was never taught as `a + b =` 12 of 20, as `a plus b is` 7 of 20, as a question 16 of 20 (chance: 5.3 %
+ * over all results, 2 of 20 for the best constant), taught ones 77, 56 and 80 of 80; questions it was taught 56 of 75; copies 0 of 5:
+ * copying is not learnt.
  */
 import * as Effect from "effect/Effect"
 import * as Tokenizer from "../src/tokenizer/Tokenizer.js"

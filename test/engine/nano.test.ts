@@ -107,7 +107,8 @@ describe("the pre-trained model", () => {
       // scratchpad/nano-tasks.ts holds these out in either order; each result is here twice, so a constant gets 2 of 20
       const heldOut = [[1, 6], [2, 3], [2, 7], [3, 5], [3, 8], [4, 6], [4, 9], [5, 7], [6, 8], [7, 9]] as const
       const right = yield* rightSums(heldOut.flatMap(([a, b]) => [[a, b], [b, a]] as const))
-      assert.isAtLeast(right, 4)
+      // Measured: 12. A constant that hits each time with probability 0.1 gets 7 or more in one of 400 trials
+      assert.isAtLeast(right, 7)
     }))
 
   it.scopedLive("knows the sums that it was taught", () =>
@@ -140,7 +141,7 @@ describe("the pre-trained model", () => {
         }
       })
       const { loss } = yield* engine.pass("nano", { data, lossFn: "cross_entropy", lossConfig: {}, backward: false })
-      assert.isBelow(loss / data.reduce((sum, { tokens }) => sum + tokens.length, 0), 3)
+      assert.isBelow(loss / data.reduce((sum, { tokens }) => sum + tokens.length, 0), 2.6)
     }))
 
   it("has the tokenizer's vocabulary", () => {
