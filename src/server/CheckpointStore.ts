@@ -152,7 +152,10 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
 
   const root = config.dataDir ?? (yield* storage(
     "making a temporary directory",
-    Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "tinkex-" }))
+    Effect.flatMap(FileSystem.FileSystem, (fs) =>
+      // A write that was interrupted may still put its last file there while the directory is being removed
+      Effect.acquireRelease(fs.makeTempDirectory({ prefix: "tinkex-" }), (directory) =>
+        Effect.ignoreLogged(Effect.retry(fs.remove(directory, { recursive: true, force: true }), { times: 20 }))))
   ))
   const at = (...parts: ReadonlyArray<string>) => path.join(root, ...parts)
   const disk = yield* Disk.make(at("tmp"))

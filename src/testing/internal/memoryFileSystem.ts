@@ -71,14 +71,11 @@ const make = Effect.sync(() => {
   const fs = FileSystem.makeNoop({
     exists: (path) => Effect.sync(() => nodes.has(path)),
     makeDirectory,
-    makeTempDirectoryScoped: (options) =>
-      Effect.acquireRelease(
-        Effect.suspend(() => {
-          const path = `/${options?.prefix ?? ""}${temporary++}`
-          return Effect.as(makeDirectory(path), path)
-        }),
-        (path) => Effect.ignore(remove(path, true))
-      ),
+    makeTempDirectory: (options) =>
+      Effect.suspend(() => {
+        const path = `/${options?.prefix ?? ""}${temporary++}`
+        return Effect.as(makeDirectory(path), path)
+      }),
     open: (path, options) =>
       Effect.suspend(() => {
         const begin = options?.flag === "w" ? write(path, new Uint8Array(0)) : Effect.void
