@@ -3,11 +3,11 @@
  *
  * @since 0.1.0
  */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Agent } from "@effect/platform-node/Undici"
-import * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as UndiciClient from "./NodeTinkex/internal/undiciClient.js"
 import { MetricNames } from "./observability/MetricNames.js"
 import * as Metrics from "./observability/Metrics.js"
 import * as Tinkex from "./Tinkex.js"
@@ -43,14 +43,18 @@ const agent = (connections: number, keepAliveTimeout: number) =>
  * @category layers
  */
 export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClient.HttpClient> =>
-  Layer.scoped(
-    HttpClient.HttpClient,
-    Effect.gen(function*() {
-      const keepAlive = options.keepAliveTimeout ?? 60_000
-      const requests = yield* agent(options.connections ?? 128, keepAlive)
-      const polls = yield* agent(options.pollConnections ?? 1024, keepAlive)
-      return UndiciClient.make((url) => url.pathname.endsWith("/retrieve_future") ? polls : requests, requests)
-    })
+  NodeHttpClient.layerUndiciWithoutDispatcher.pipe(
+    Layer.provide(Layer.scoped(
+      NodeHttpClient.Dispatcher,
+      Effect.gen(function*() {
+        const keepAlive = options.keepAliveTimeout ?? 60_000
+        const requests = yield* agent(options.connections ?? 128, keepAlive)
+        const polls = yield* agent(options.pollConnections ?? 1024, keepAlive)
+        return requests.compose((dispatch) => (request, handler) =>
+          request.path.endsWith("/retrieve_future") ? polls.dispatch(request, handler) : dispatch(request, handler)
+        )
+      })
+    ))
   )
 
 /** With the memory of the process among the metrics. */

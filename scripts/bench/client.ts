@@ -2,13 +2,12 @@
  * How much of a bare HTTP client's rate is left when a sample goes through `SamplingClient`: registry, limiter, breaker, gates,
  * validation, polling, decoding, telemetry. Client and server are two processes on one machine.
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Agent } from "@effect/platform-node/Undici"
 import * as HttpBody from "@effect/platform/HttpBody"
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { Agent } from "undici"
 import { commonHeaders } from "../../src/client/internal/headers.js"
 import type * as SamplingClient from "../../src/client/SamplingClient.js"
 import * as ServiceClient from "../../src/client/ServiceClient.js"
@@ -95,14 +94,7 @@ const bareUndici = (agent: Agent, settings: TinkexConfig.Settings) => {
 
 const measure = Effect.gen(function*() {
   const { baseUrl } = yield* startServer
-  // platform's client as it comes, with the connections that suit it best
-  const http = yield* Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => new Agent({ connections: 128 })),
-      (agent) => Effect.promise(() => agent.destroy())
-    ),
-    NodeHttpClient.makeUndici
-  )
+  const http = yield* HttpClient.HttpClient
   const settings = yield* TinkexConfig.make({ baseUrl, apiKey: "tml-bench" })
   const open = (tracing: boolean) =>
     Effect.flatMap(

@@ -3,21 +3,12 @@
  * length, which expire in the order in which they were set.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 
-export interface Limited<A, E, B, E2> {
-  readonly millis: number
-  readonly onTimeout: () => E
-  /** What comes out, from how it ended. Called once, unless the caller was interrupted. */
-  readonly settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2>
-  readonly onInterrupt: Effect.Effect<void>
-}
-
 export interface Deadlines {
-  /** Runs an effect in a fiber of its own, which is interrupted when it takes longer, or when the caller is. */
-  readonly limit: <A, E, B, E2>(self: Effect.Effect<A, E>, options: Limited<A, E, B, E2>) => Effect.Effect<B, E2>
+  /** Ends an effect that takes longer: it is interrupted, and `onTimeout` is the error. */
+  readonly limit: <A, E>(self: Effect.Effect<A, E>, millis: number, onTimeout: () => E) => Effect.Effect<A, E>
 }
 
 interface Entry {
@@ -46,30 +37,22 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
     })
 
   return {
-    limit: <A, E, B, E2>(self: Effect.Effect<A, E>, options: Limited<A, E, B, E2>) =>
+    limit: <A, E>(self: Effect.Effect<A, E>, millis: number, onTimeout: () => E) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.forkDaemon(restore(self)), (fiber) => {
-          const { millis } = options
           const entry: Entry = { at: now() + millis, expire: () => {} }
           const present = lanes.get(millis)
           const lane = present ?? new Set()
           lane.add(entry)
-          const wait = restore(Effect.async<B, E2>((resume) => {
-            let timedOut = false
-            entry.expire = () => {
-              timedOut = true
-              resume(Effect.zipRight(
-                Fiber.interrupt(fiber),
-                Effect.suspend(() => options.settle(Exit.fail(options.onTimeout())))
-              ))
-            }
+          const wait = restore(Effect.async<A, E>((resume) => {
+            entry.expire = () => resume(Effect.zipRight(Fiber.interrupt(fiber), Effect.failSync(onTimeout)))
             fiber.addObserver((exit) => {
               lane.delete(entry)
-              if (!timedOut) resume(Effect.suspend(() => options.settle(exit)))
+              resume(exit)
             })
             return Effect.suspend(() => {
               lane.delete(entry)
-              return Effect.zipRight(Fiber.interrupt(fiber), options.onInterrupt)
+              return Fiber.interrupt(fiber)
             })
           }))
           if (present !== undefined) return wait

@@ -1,9 +1,16 @@
 /** How requests travel. The order is that of design.md 2. */
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { Telemetry } from "../../observability/Telemetry.js"
@@ -15,13 +22,14 @@ import * as RateLimiter from "../../resilience/RateLimiter.js"
 import * as RetryBudget from "../../resilience/RetryBudget.js"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
 import type { Settings } from "../../TinkexConfig.js"
-import type { TransportError } from "../../TinkexError.js"
+import type { OperationClass, TransportError } from "../../TinkexError.js"
 import * as TinkexError from "../../TinkexError.js"
 import type { Answer, Body, Request, Requirements, Transport } from "../HttpTransport.js"
-import * as Attempt from "./attempt.js"
 import * as Billing from "./billing.js"
+import * as Deadlines from "./deadlines.js"
 import { keyOf } from "./events.js"
 import { failureOf } from "./exits.js"
+import { commonHeaders } from "./headers.js"
 import * as Json from "./json.js"
 import * as Redact from "./redact.js"
 
@@ -34,8 +42,17 @@ export interface InternalTransport extends Transport {
   readonly billing: Billing.Billing
 }
 
+const operationClasses: Readonly<Record<Operation, OperationClass>> = {
+  training: "training",
+  sampling: "sampling",
+  futures: "poll",
+  session: "session",
+  service: "service",
+  telemetry: "telemetry"
+}
+
 /** Kinds of calls that a breaker and the limiter have a say in. */
-const guardedPools: Readonly<Record<Operation, boolean>> = {
+const guarded: Readonly<Record<Operation, boolean>> = {
   training: true,
   sampling: true,
   futures: false,
@@ -51,26 +68,39 @@ export const jsonBody = (value: unknown): Body => ({
   contentType: "application/json"
 })
 
-const again: unique symbol = Symbol("the limiter is set: leave the gate and wait")
+const isBinary = (contentType: string | undefined): boolean =>
+  contentType !== undefined &&
+  (contentType.includes("application/x-protobuf") || contentType.includes("application/octet-stream"))
 
-/** A back-off counts as recent for so long after it ended (wire-protocol 5.5). */
-const recentMillis = 10_000
+const queryOf = (query: Request["query"]): string => {
+  if (query === undefined) return ""
+  const params = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== "") params.append(name, String(value))
+  }
+  const text = params.toString()
+  return text === "" ? "" : `?${text}`
+}
 
-/** What a request weighs at its gate while a back-off is recent, in times of its bytes (wire-protocol 5.5). */
-const recentWeight = 20
+/** A different one in every process and for every transport; the calls of one are numbered. */
+const newIdempotencyPrefix = (): string => {
+  const random = crypto.getRandomValues(new Uint8Array(12))
+  return `tinkex-retry-${Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("")}`
+}
+
+const again = Symbol("the limiter is set: leave the gate and wait")
 
 export const make = (settings: Settings): Effect.Effect<InternalTransport, never, Requirements | Scope.Scope> =>
   Effect.gen(function*() {
+    const http = HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true)
     const telemetry = yield* Telemetry
-    const clock = yield* Effect.clock
+    const deadlines = yield* Deadlines.make
     const { tenant } = settings
-    const redact = Redact.make(settings)
-    const attempts = yield* Attempt.make(settings, redact)
     const limiter = yield* RateLimiter.forKey(tenant.id)
     const breakers: { [K in Operation]?: CircuitBreaker.CircuitBreaker } = {}
     const gates: { [K in Operation]?: ConcurrencyGate.ConcurrencyGate } = {}
-    for (const pool of Object.keys(guardedPools) as ReadonlyArray<Operation>) { // the keys of a total record
-      if (guardedPools[pool]) breakers[pool] = yield* CircuitBreaker.forKey(keyOf(tenant.id, pool))
+    for (const pool of Object.keys(operationClasses) as ReadonlyArray<Operation>) { // the keys of a total record
+      if (guarded[pool]) breakers[pool] = yield* CircuitBreaker.forKey(keyOf(tenant.id, pool))
       const gate = yield* ConcurrencyGate.forKey(keyOf(tenant.id, pool))
       yield* Effect.orDie(gate.resize({ permits: settings.pools[pool] })) // the settings were checked
       gates[pool] = gate
@@ -86,174 +116,321 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       deadline: settings.timeouts.call
     }))
     const billing = Billing.make(Duration.hours(1), telemetry, tenant.label)
-    const monotonic = (): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+    const common = commonHeaders(settings)
+    const redact = Redact.make(settings)
+    const prefix = newIdempotencyPrefix()
+    const root = `${settings.baseUrl}/api/v1/`
+    const { origin } = new URL(settings.baseUrl)
+    let calls = 0
     /** Until when, in monotonic milliseconds, a back-off counts as recent. */
-    let recentUntil = 0
-    const isRecent = (): boolean => recentUntil > 0 && monotonic() < recentUntil
+    let throttledUntil = 0
 
-    const attempt = (
-      prepared: Attempt.Prepared,
-      n: number,
-      onError: (error: TransportError) => Effect.Effect<void>
-    ): Effect.Effect<Answer, TransportError> =>
-      prepared.request.credential === undefined
-        ? Effect.flatMap(self.credential, (credential) => attempts.run(prepared, n, credential, onError))
-        : attempts.run(prepared, n, prepared.request.credential, onError)
+    interface Prepared {
+      readonly request: Request
+      readonly route: string
+      readonly url: string
+      readonly headers: Readonly<Record<string, string>>
+      readonly body: HttpBody.HttpBody
+      readonly bytes: number
+      readonly timeout: Duration.Duration
+      readonly guarded: boolean
+    }
 
-    const refuse = (
-      { request }: Attempt.Prepared,
-      reopensIn: Duration.Duration
-    ): Effect.Effect<never, TransportError> =>
+    const prepare = (request: Request): Prepared => {
+      const timeout = request.timeout ?? settings.timeouts.request
+      const { body } = request
+      const headers: Record<string, string> = {
+        ...common,
+        "x-stainless-read-timeout": String(Duration.toSeconds(timeout)),
+        ...request.headers
+      }
+      if (request.method !== "GET") {
+        headers["content-type"] = body?.contentType ?? "application/json"
+        headers["x-idempotency-key"] ??= `${prefix}-${calls++}`
+        if (body?.contentEncoding !== undefined) headers["content-encoding"] = body.contentEncoding
+      }
+      return {
+        request,
+        route: `/api/v1/${request.route ?? request.path}`,
+        url: `${root}${request.path}${queryOf(request.query)}`,
+        headers,
+        body: body === undefined ? HttpBody.empty : HttpBody.uint8Array(body.bytes, body.contentType),
+        bytes: body?.bytes.length ?? 0,
+        timeout,
+        guarded: guarded[request.pool] && request.unguarded !== true
+      }
+    }
+
+    const receive = (
+      { bytes, request: { credential, operation, pool, redirects } }: Prepared,
+      response: HttpClientResponse.HttpClientResponse
+    ): Effect.Effect<Answer, HttpClientError.HttpClientError | TransportError> => {
+      const { headers, status } = response
+      // a 408 on a poll is an answer, its body tells the state of the queue
+      const success = status >= 200 && (status < 300 || (redirects === true && status < 400))
+      if (success || (status === 408 && pool === "futures")) {
+        return isBinary(headers["content-type"])
+          ? Effect.map(
+            response.arrayBuffer,
+            (buffer): Answer => ({ status, headers, body: { _tag: "Bytes", bytes: new Uint8Array(buffer) } })
+          )
+          : Effect.map(response.text, (text): Answer => ({ status, headers, body: { _tag: "Text", text } }))
+      }
+      return Effect.flatMap(
+        Effect.zip(response.text, Clock.currentTimeMillis),
+        ([text, nowMillis]) => {
+          const body = redact(text, credential)
+          return Effect.fail(
+            TinkexError.fromStatus({ operation, origin, status, headers, body, nowMillis, requestBytes: bytes })
+          )
+        }
+      )
+    }
+
+    const mapped = (error: HttpClientError.HttpClientError | TransportError, operation: string): TransportError =>
+      error._tag === "RequestError" || error._tag === "ResponseError"
+        ? TinkexError.fromHttpClientError(error, operation)
+        : error
+
+    const attempt = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+      const { request, timeout } = prepared
+      const go = (credential: Redacted.Redacted | undefined, trace: Readonly<Record<string, string>> | undefined) => {
+        const headers: Record<string, string> = { ...prepared.headers, "x-stainless-retry-count": String(n), ...trace }
+        if (credential !== undefined) headers["x-api-key"] = Redacted.value(credential)
+        return Effect.mapError(
+          deadlines.limit<Answer, HttpClientError.HttpClientError | TransportError>(
+            Effect.flatMap(
+              http.execute(HttpClientRequest.make(request.method)(prepared.url, { headers, body: prepared.body })),
+              (response) => receive(prepared, response)
+            ),
+            Duration.toMillis(timeout),
+            () => new TinkexError.RequestTimeout({ operation: request.operation, timeout, detail: "" })
+          ),
+          (error) => mapped(error, request.operation)
+        )
+      }
+      const credential = request.credential === undefined ? self.credential : Effect.succeed(request.credential)
+      return Effect.flatMap(
+        credential,
+        settings.propagation
+          ? (key) =>
+            Effect.flatMap(
+              Effect.option(Effect.currentSpan),
+              (span) => go(key, Option.getOrUndefined(Option.map(span, HttpTraceContext.toHeaders)))
+            )
+          : (key) => go(key, undefined)
+      )
+    }
+
+    /** The events of an attempt; nothing of it without a listener. */
+    const observed = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+      if (!telemetry.enabled) return attempt(prepared, n)
+      const fields = {
+        method: prepared.request.method,
+        route: prepared.route,
+        operation: prepared.request.pool,
+        tenant: tenant.label,
+        attempt: n
+      }
+      return Effect.flatMap(Clock.currentTimeMillis, (start) =>
+        telemetry.emit({ _tag: "HttpStart", ...fields }).pipe(
+          Effect.zipRight(attempt(prepared, n)),
+          Effect.onExit((exit) =>
+            Effect.flatMap(Clock.currentTimeMillis, (end) => {
+              const durationMs = end - start
+              const status = statusOf(exit)
+              return status === undefined
+                ? telemetry.emit({ _tag: "HttpException", ...fields, error: tagOf(exit), durationMs })
+                : telemetry.emit({ _tag: "HttpStop", ...fields, status, durationMs })
+            })
+          )
+        ))
+    }
+
+    /** Remembers whether the request may have arrived. */
+    const delivered = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+      const { delivery, pool } = prepared.request
+      if (delivery === undefined) return observed(prepared, n)
+      return Effect.suspend(() => {
+        const before = delivery.maybe
+        delivery.maybe = true
+        return Effect.tapError(observed(prepared, n), (error) =>
+          Effect.sync(() => {
+            if (TinkexError.disposition(error, operationClasses[pool]).certainlyNotSent) delivery.maybe = before
+          }))
+      })
+    }
+
+    const refusal = (prepared: Prepared, reopensIn: Duration.Duration): Effect.Effect<never, TransportError> =>
       Effect.zipRight(
-        telemetry.emit({ _tag: "BreakerRejected", tenant: tenant.label, operation: request.pool }),
-        Effect.fail(new TinkexError.CircuitOpen({ operation: request.operation, circuit: request.pool, reopensIn }))
+        telemetry.emit({ _tag: "BreakerRejected", tenant: tenant.label, operation: prepared.request.pool }),
+        Effect.fail(
+          new TinkexError.CircuitOpen({
+            operation: prepared.request.operation,
+            circuit: prepared.request.pool,
+            reopensIn
+          })
+        )
       )
 
-    const refuseIfOpen = (
-      prepared: Attempt.Prepared,
-      breaker: CircuitBreaker.CircuitBreaker
-    ): Effect.Effect<void, TransportError> =>
-      Effect.flatMap(breaker.state, (state) =>
-        state._tag === "Open"
-          ? refuse(prepared, state.reopensIn)
-          : state._tag === "Isolated"
-          ? refuse(prepared, Duration.infinity)
-          : Effect.void)
+    /** Breaker permit and attempt; the outcome goes to breaker and limiter, once. */
+    const judged = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+      const { pool } = prepared.request
+      const breaker = breakers[pool]
+      const run = Effect.flatMap(limiter.started, (epoch) =>
+        Effect.tapBoth(delivered(prepared, n), {
+          onSuccess: () => limiter.succeeded(epoch),
+          onFailure: (error) => {
+            const { limiter: wait } = TinkexError.disposition(error, operationClasses[pool])
+            return Option.isNone(wait) ? Effect.void : limiter.setBackoff(wait.value)
+          }
+        }))
+      if (breaker === undefined) return run
+      return Effect.catchTag(
+        breaker.checkAndCall(run, (exit) => outcomeOf(exit, operationClasses[pool])),
+        "CircuitOpen",
+        (error) => TinkexError.isTinkexError(error) ? Effect.fail(error) : refusal(prepared, error.reopensIn)
+      )
+    }
 
-    const waitOut = (prepared: Attempt.Prepared, deadline: number): Effect.Effect<void, TransportError> =>
+    const refuseIfOpen = (prepared: Prepared): Effect.Effect<void, TransportError> => {
+      const breaker = breakers[prepared.request.pool]
+      return breaker === undefined
+        ? Effect.void
+        : Effect.flatMap(breaker.state, (state) =>
+          state._tag === "Open"
+            ? refusal(prepared, state.reopensIn)
+            : state._tag === "Isolated"
+            ? refusal(prepared, Duration.infinity)
+            : Effect.void)
+    }
+
+    const waitOut = (prepared: Prepared, left: number): Effect.Effect<void, TransportError> =>
       Effect.flatMap(limiter.remaining, (remaining) => {
         const millis = Duration.toMillis(remaining)
         if (millis === 0) return Effect.void
-        recentUntil = Math.max(recentUntil, monotonic() + millis + recentMillis)
-        return Effect.mapError(
-          limiter.waitUpTo(Math.max(0, deadline - clock.unsafeCurrentTimeMillis())),
-          (error) =>
+        return Effect.zipRight(
+          Effect.map(Clock.currentTimeNanos, (now) => {
+            throttledUntil = Math.max(throttledUntil, Number(now / 1_000_000n) + millis + recentMillis)
+          }),
+          Effect.mapError(limiter.waitUpTo(Math.max(0, left)), (error) =>
             new TinkexError.RateLimited({
               operation: prepared.request.operation,
               status: 429,
               detail: "the service asks everybody with this key to wait",
               retryAfter: error.remaining
-            })
+            }))
         )
       })
+
+    const recently = Effect.map(Clock.currentTimeNanos, (now) => Number(now / 1_000_000n) < throttledUntil)
+
+    const throttled = (inside: Effect.Effect<Answer | typeof again, TransportError>) =>
+      Effect.flatMap(recently, (recent) => recent ? inGate(throttle, inside, undefined) : inside)
 
     const inGate = <A>(
       gate: ConcurrencyGate.ConcurrencyGate,
       inside: Effect.Effect<A, TransportError>,
       bytes: number | undefined
-    ): Effect.Effect<A, TransportError> => gate.withPermit(inside, { bytes }) as Effect.Effect<A, TransportError> // no gate here limits its waiters
+    ): Effect.Effect<A, TransportError> => Effect.catchTag(gate.withPermit(inside, { bytes }), "GateFull", Effect.die) // no gate here limits its waiters
 
-    /** One attempt and all that it has to pass, as often as the limiter sends it back from the gate. */
-    const pass = (
-      prepared: Attempt.Prepared,
-      n: number,
-      deadline: () => number
-    ): Effect.Effect<Answer, TransportError> => {
-      const { request } = prepared
-      const { pool } = request
+    /** One attempt and all that it has to pass. `left` is the time that remains, in milliseconds. */
+    const pass = (prepared: Prepared, n: number, left: number): Effect.Effect<Answer, TransportError> => {
+      const { pool, weight } = prepared.request
       const gate = gateOf(pool)
-      const breaker = breakers[pool]
-      if (breaker === undefined || request.unguarded === true) {
-        return inGate(gate, attempt(prepared, n, noticeNothing), undefined)
-      }
-      const operationClass = Attempt.operationClasses[pool]
-      // set before the gate lets the next one in. Nothing starts while it is set, so no success can end it before its time
-      const notice = (error: TransportError): Effect.Effect<void> => {
-        const { limiter: wait } = TinkexError.disposition(error, operationClass)
-        return Option.isNone(wait) ? Effect.void : limiter.setBackoff(wait.value)
-      }
-      const judged = Effect.catchAll(
-        breaker.checkAndCall(attempt(prepared, n, notice), (exit): CircuitBreaker.Outcome => {
-          if (Exit.isSuccess(exit)) return "success"
-          const error = failureOf(exit)
-          return error === undefined ? "ignore" : TinkexError.disposition(error, operationClass).breaker
-        }),
-        (error) => CircuitBreaker.isCircuitOpen(error) ? refuse(prepared, error.reopensIn) : Effect.fail(error)
-      )
-      const inside: Effect.Effect<Answer | typeof again, TransportError> = Effect.flatMap(
+      if (!prepared.guarded) return inGate(gate, delivered(prepared, n), undefined)
+      const last = Effect.flatMap(
         limiter.shouldBackoff,
-        (wait): Effect.Effect<Answer | typeof again, TransportError> => wait ? Effect.succeed(again) : judged
+        (wait): Effect.Effect<Answer | typeof again, TransportError> =>
+          wait ? Effect.succeed(again) : judged(prepared, n)
       )
-      const bytes = request.weight ?? prepared.bytes
-      const once: Effect.Effect<Answer, TransportError> = refuseIfOpen(prepared, breaker).pipe(
-        Effect.zipRight(waitOut(prepared, deadline())),
-        Effect.zipRight(Effect.suspend(() =>
-          pool === "sampling" && isRecent()
-            ? inGate(gate, inGate(throttle, inside, undefined), bytes * recentWeight)
-            : inGate(gate, inside, bytes)
-        )),
-        Effect.flatMap((answer): Effect.Effect<Answer, TransportError> =>
-          answer === again ? once : Effect.succeed(answer)
-        )
+      const inside = pool === "sampling" ? throttled(last) : last
+      const once: Effect.Effect<Answer, TransportError> = refuseIfOpen(prepared).pipe(
+        Effect.zipRight(waitOut(prepared, left)),
+        Effect.zipRight(
+          pool === "sampling"
+            // what was refused for load lately weighs more (wire-protocol 5.5)
+            ? Effect.flatMap(recently, (recent) => inGate(gate, inside, (weight ?? prepared.bytes) * (recent ? 20 : 1)))
+            : inGate(gate, inside, weight ?? prepared.bytes)
+        ),
+        Effect.flatMap((answer) => answer === again ? once : Effect.succeed(answer))
       )
       return once
     }
 
-    const call = (request: Request, times: number): Effect.Effect<Answer, TransportError> => {
-      const prepared = attempts.prepare(request)
-      const operationClass = Attempt.operationClasses[request.pool]
-      let deadline = clock.unsafeCurrentTimeMillis() + Duration.toMillis(settings.timeouts.call)
+    const send = (request: Request): Effect.Effect<Answer, TransportError> =>
+      Effect.flatMap(Clock.currentTimeMillis, (start) => {
+        const prepared = prepare(request)
+        const times = request.times ?? settings.retry.times
+        const operationClass = operationClasses[request.pool]
+        let deadline = start + Duration.toMillis(settings.timeouts.call)
 
-      const repeat = (
-        error: TransportError,
-        n: number,
-        asked: Duration.Duration | undefined
-      ): Effect.Effect<Answer, TransportError> =>
-        Effect.flatMap(policy.delay(n + 1, asked), (delay) => {
-          const delayMs = Math.ceil(Duration.toMillis(delay))
-          if (clock.unsafeCurrentTimeMillis() + delayMs >= deadline) return Effect.fail(error)
-          return budget.withdraw.pipe(
-            Effect.mapError(() => error),
-            Effect.zipRight(telemetry.emit({
-              _tag: "Retry",
-              route: prepared.route,
-              operation: request.pool,
-              tenant: tenant.label,
-              attempt: n,
-              delayMs,
-              reason: "status" in error && error.status !== undefined ? `${error.status}` : error._tag
-            })),
-            Effect.zipRight(Effect.sleep(delayMs)),
-            Effect.zipRight(loop(n + 1))
-          )
-        })
-
-      const fail = (error: TransportError, n: number): Effect.Effect<Answer, TransportError> => {
-        const { retry } = TinkexError.disposition(error, operationClass)
-        switch (retry._tag) {
-          case "Pause":
-            if (error._tag !== "BillingPaused" || operationClass === "poll" || operationClass === "telemetry") {
+        const fail = (error: TransportError, n: number): Effect.Effect<Answer, TransportError> => {
+          const { retry } = TinkexError.disposition(error, operationClass)
+          switch (retry._tag) {
+            case "Pause":
+              if (error._tag !== "BillingPaused" || operationClass === "poll" || operationClass === "telemetry") {
+                return Effect.fail(error)
+              }
+              return Effect.flatMap(billing.pause(error, retry.delay), (waited) => {
+                if (!waited) return Effect.fail(error)
+                deadline += Duration.toMillis(retry.delay)
+                return loop(n)
+              })
+            case "Backoff":
+            case "After":
+              return n >= times ? Effect.fail(error) : repeat(
+                error,
+                n,
+                policy.delay(n + 1, retry._tag === "After" ? retry.delay : undefined)
+              )
+            default:
               return Effect.fail(error)
-            }
-            return Effect.flatMap(billing.pause(error, retry.delay), (waited) => {
-              if (!waited) return Effect.fail(error)
-              deadline += Duration.toMillis(retry.delay)
-              return loop(n)
-            })
-          case "Backoff":
-            return n >= times ? Effect.fail(error) : repeat(error, n, undefined)
-          case "After":
-            return n >= times ? Effect.fail(error) : repeat(error, n, retry.delay)
-          default:
-            return Effect.fail(error)
+          }
         }
-      }
 
-      const loop = (n: number): Effect.Effect<Answer, TransportError> =>
-        Effect.catchAll(pass(prepared, n, () => deadline), (error) => fail(error, n))
+        const repeat = (
+          error: TransportError,
+          n: number,
+          wait: Effect.Effect<Duration.Duration>
+        ): Effect.Effect<Answer, TransportError> =>
+          Effect.flatMap(Effect.zip(wait, Clock.currentTimeMillis), ([delay, now]) => {
+            const delayMs = Math.ceil(Duration.toMillis(delay))
+            if (now + delayMs >= deadline) return Effect.fail(error)
+            return budget.withdraw.pipe(
+              Effect.mapError(() => error),
+              Effect.zipRight(telemetry.emit({
+                _tag: "Retry",
+                route: prepared.route,
+                operation: request.pool,
+                tenant: tenant.label,
+                attempt: n,
+                delayMs,
+                reason: "status" in error && error.status !== undefined ? `${error.status}` : error._tag
+              })),
+              Effect.zipRight(Effect.sleep(delayMs)),
+              Effect.zipRight(loop(n + 1))
+            )
+          })
 
-      const all = times > 0 ? Effect.zipRight(budget.deposit, loop(0)) : loop(0)
-      return settings.tracing
-        ? Effect.withSpan(all, `tinkex ${request.method} ${prepared.route}`, {
-          kind: "client",
-          captureStackTrace: false,
-          attributes: { "tinkex.operation": request.pool, "tinkex.tenant": tenant.label }
-        })
-        : all
-    }
+        const loop = (n: number): Effect.Effect<Answer, TransportError> =>
+          Effect.flatMap(
+            Clock.currentTimeMillis,
+            (now) => Effect.catchAll(pass(prepared, n, deadline - now), (error) => fail(error, n))
+          )
 
-    const send: Transport["send"] = (request) =>
-      Effect.suspend(() => call(request, request.times ?? settings.retry.times))
+        const call = prepared.guarded ? Effect.zipRight(budget.deposit, loop(0)) : loop(0)
+        return settings.tracing
+          ? Effect.withSpan(call, `tinkex ${request.method} ${prepared.route}`, {
+            kind: "client",
+            captureStackTrace: false,
+            attributes: { "tinkex.operation": request.pool, "tinkex.tenant": tenant.label }
+          })
+          : call
+      })
+
+    const json: Transport["json"] = (request, schema) =>
+      Effect.flatMap(send(request), (answer) => decodeAnswer(answer, schema, request.operation))
 
     const self: InternalTransport = {
       settings,
@@ -261,8 +438,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       breaker: (pool) => breakers[pool],
       gate: gateOf,
       send,
-      json: (request, schema) =>
-        Effect.flatMap(send(request), (answer) => decodeAnswer(answer, schema, request.operation)),
+      json,
       credential: Effect.succeed(settings.apiKey),
       redact,
       billing
@@ -270,7 +446,23 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     return self
   })
 
-const noticeNothing = (): Effect.Effect<void> => Effect.void
+/** A back-off counts as recent for so long after it ended (wire-protocol 5.5). */
+const recentMillis = 10_000
+
+const statusOf = (exit: Exit.Exit<Answer, TransportError>): number | undefined => {
+  if (Exit.isSuccess(exit)) return exit.value.status
+  const error = failureOf(exit)
+  return error !== undefined && "status" in error ? error.status : undefined
+}
+
+const tagOf = (exit: Exit.Exit<Answer, TransportError>): string =>
+  failureOf(exit)?._tag ?? (Exit.isInterrupted(exit) ? "Interrupted" : "Defect")
+
+const outcomeOf = (exit: Exit.Exit<Answer, TransportError>, operationClass: OperationClass): CircuitBreaker.Outcome => {
+  if (Exit.isSuccess(exit)) return "success"
+  const error = failureOf(exit)
+  return error === undefined ? "ignore" : TinkexError.disposition(error, operationClass).breaker
+}
 
 export const decodeAnswer = <A, I>(
   answer: Answer,
