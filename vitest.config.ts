@@ -12,7 +12,7 @@ export default defineConfig({
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
-      exclude: ["src/engine/assembly/**", "**/gen/**", "**/*.generated.ts"],
+      exclude: ["src/engine/kernels/assembly/**", "**/gen/**", "**/*.generated.ts"],
       reporter: ["text-summary", "json-summary"]
     }
   },

@@ -1,7 +1,7 @@
 /** Runs `tinkex/nano` for measurements: continuations and losses. */
 import * as Effect from "effect/Effect"
 import type { Datum } from "../src/engine/Engine.js"
-import * as InProcessEngine from "../src/engine/InProcessEngine.js"
+import * as InProcessEngine from "../src/engine/host/InProcessEngine.js"
 import * as Tokenizer from "../src/tokenizer/Tokenizer.js"
 
 const { decode, encode } = Tokenizer.nano

@@ -8,7 +8,7 @@
  * equally frequent pairs the one with the lower ids). Deterministic: the same corpus gives the same bytes.
  *
  * Writes `src/tokenizer/internal/nanoTokenizer.generated.ts` (Hugging Face `tokenizer.json` and `tokenizer_config.json`) and
- * `src/engine/internal/nanoTokens.generated.ts` (the bytes of each token).
+ * `src/engine/model/nanoTokens.generated.ts` (the bytes of each token).
  */
 import * as Fs from "node:fs"
 import { loadBooks } from "./nano-corpus.js"
@@ -171,7 +171,7 @@ const table = bytes.map((token) => Buffer.from(Uint8Array.from(token)).toString(
   256 + specialTokens.length
 )
 Fs.writeFileSync(
-  "src/engine/internal/nanoTokens.generated.ts",
+  "src/engine/model/nanoTokens.generated.ts",
   `${header}/** How many tokens there are: 256 bytes, ${specialTokens.length} special tokens, then merges. */
 export const vocabSize = ${vocabSize}
 

@@ -7,7 +7,7 @@
  * Stage 1 starts from seeded weights, stage 2 from those that ship; they differ in the generated documents (`nano-tasks.ts`).
  * Either a number of steps or a time: with a time, the decay begins when all but its part of the time is over, and has its part
  * of the steps. The options with a number of steps decide every bit of the result. With `--write` the weights go to
- * `src/engine/internal/nanoWeights.generated.ts` at each evaluation at which the held-out loss is the lowest so far, and at
+ * `src/engine/model/nanoWeights.generated.ts` at each evaluation at which the held-out loss is the lowest so far, and at
  * the end. In the folder (default `scratchpad/nano/stage1` and so on): `log.jsonl`, a line each 20 steps and each evaluation, and
  * `loss.svg`.
  */
@@ -15,9 +15,9 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
-import * as InProcessEngine from "../src/engine/InProcessEngine.js"
-import { encodeNanoWeights } from "../src/engine/internal/nanoWeights.js"
-import * as Models from "../src/engine/Models.js"
+import * as InProcessEngine from "../src/engine/host/InProcessEngine.js"
+import * as Models from "../src/engine/model/Models.js"
+import { encodeNanoWeights } from "../src/engine/model/nanoWeights.js"
 import { heldOutTasks, heldOutText, taskWindow, trainingText, type Window } from "./nano-data.js"
 import { datumOf } from "./nano-model.js"
 import { seeded, stages } from "./nano-tasks.js"
@@ -147,7 +147,7 @@ const program = Effect.gen(function*() {
     }
     const { base64, crc32 } = encodeNanoWeights(flat)
     Fs.writeFileSync(
-      "src/engine/internal/nanoWeights.generated.ts",
+      "src/engine/model/nanoWeights.generated.ts",
       `// Written by scratchpad/pretrain-nano.ts; do not edit.\nexport const crc32: number = ${crc32}\n\nexport const base64: string =\n  "${base64}"\n`
     )
   })

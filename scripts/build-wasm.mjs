@@ -1,17 +1,22 @@
-// Compiles the engine's kernels, src/engine/assembly, to WebAssembly and embeds them as a module.
+// Compiles the engine's kernels, src/engine/kernels/assembly, to WebAssembly and embeds them as a module.
 // With --check: fails if the embedded module is not what the sources give.
 import asc from "assemblyscript/asc"
 import * as fs from "node:fs"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-const target = fileURLToPath(new URL("../src/engine/internal/kernelsWasm.generated.ts", import.meta.url))
+const target = fileURLToPath(new URL("../src/engine/kernels/kernelsWasm.generated.ts", import.meta.url))
 
 const options = "-O3 --noAssert --runtime stub --enable simd --importMemory --initialMemory 1 --outFile kernels.wasm"
 
 const compile = async () => {
   let binary
-  const { error, stderr } = await asc.main(["src/engine/assembly/index.ts", "--baseDir", root, ...options.split(" ")], {
+  const { error, stderr } = await asc.main([
+    "src/engine/kernels/assembly/index.ts",
+    "--baseDir",
+    root,
+    ...options.split(" ")
+  ], {
     writeFile: (name, contents) => {
       if (name.endsWith("kernels.wasm")) binary = contents
     }
@@ -21,7 +26,7 @@ const compile = async () => {
 }
 
 const binary = await compile()
-const text = `// Written by scripts/build-wasm.mjs from src/engine/assembly. Do not edit.
+const text = `// Written by scripts/build-wasm.mjs from src/engine/kernels/assembly. Do not edit.
 
 /** The kernels: a WebAssembly module of ${binary.length} bytes, in base64. */
 export const kernelsWasm = "${Buffer.from(binary).toString("base64")}"
@@ -30,7 +35,7 @@ export const kernelsWasm = "${Buffer.from(binary).toString("base64")}"
 const present = fs.existsSync(target) ? fs.readFileSync(target, "utf8") : ""
 if (process.argv.includes("--check")) {
   if (present !== text) {
-    console.error("src/engine/internal/kernelsWasm.generated.ts is stale: run node scripts/build-wasm.mjs")
+    console.error("src/engine/kernels/kernelsWasm.generated.ts is stale: run node scripts/build-wasm.mjs")
     process.exit(1)
   }
 } else if (present !== text) {

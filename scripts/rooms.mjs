@@ -70,7 +70,9 @@ export const files = (dir = src) =>
 export const roomOf = (path) => relative(src, path).split(sep)[0].replace(/\.ts$/, "")
 
 export const sources = () =>
-  files().filter((path) => path.endsWith(".ts") && !relative(src, path).startsWith(join("engine", "assembly"))).sort()
+  files().filter((path) =>
+    path.endsWith(".ts") && !relative(src, path).startsWith(join("engine", "kernels", "assembly"))
+  ).sort()
 
 /** Public modules of src/: `{ name, room, path }`, in reading order. */
 export const publicModules = () => {

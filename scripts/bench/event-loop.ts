@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import type { PassRequest } from "../../src/engine/Engine.js"
-import * as WorkerEngine from "../../src/engine/WorkerEngine.js"
+import * as WorkerEngine from "../../src/engine/host/WorkerEngine.js"
 import type { Row } from "./Row.js"
 
 const seconds = 10

@@ -5,9 +5,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as InProcessEngine from "../../src/engine/InProcessEngine.js"
-import * as AppliedLog from "../../src/server/AppliedLog.js"
+import * as InProcessEngine from "../../src/engine/host/InProcessEngine.js"
 import * as NodeServer from "../../src/server/NodeServer.js"
+import * as AppliedLog from "../../src/server/runs/AppliedLog.js"
 import { Server } from "../../src/server/Server.js"
 import type { Row } from "./Row.js"
 

@@ -14,7 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type { Covariant } from "effect/Types"
 import type { QueueState } from "../protocol/Futures.js"
 import type { TinkexError } from "../TinkexError.js"
-import * as internal from "./internal/future.js"
+import * as internal from "./future/future.js"
 
 /**
  * @since 0.1.0

@@ -18,8 +18,8 @@ import * as RateLimiter from "../resilience/RateLimiter.js"
 import * as RetryBudget from "../resilience/RetryBudget.js"
 import type { Settings } from "../TinkexConfig.js"
 import { ConfigurationError, type TransportError } from "../TinkexError.js"
-import * as Events from "./internal/events.js"
-import * as internal from "./internal/transport.js"
+import * as Events from "./transport/events.js"
+import * as internal from "./transport/transport.js"
 
 /**
  * A body as bytes, encoded once and sent as often as the request is repeated.

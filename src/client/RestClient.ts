@@ -36,7 +36,7 @@ import type { ExternalWeightsUrlsResponse, WeightsInfoResponse } from "../protoc
 import type { Options, Settings } from "../TinkexConfig.js"
 import type { TinkexError } from "../TinkexError.js"
 import { HttpTransport, type Requirements, type Transport } from "./HttpTransport.js"
-import * as internal from "./internal/restClient.js"
+import * as internal from "./rest/restClient.js"
 import { ServiceClient } from "./ServiceClient.js"
 
 /**

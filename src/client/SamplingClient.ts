@@ -17,7 +17,7 @@ import type { TensorData } from "../protocol/TensorData.js"
 import { ClientClosed, type TinkexError } from "../TinkexError.js"
 import type { Tokenizer } from "../tokenizer/Tokenizer.js"
 import type { TokenizerError } from "../tokenizer/TokenizerError.js"
-import * as internal from "./internal/samplingClient.js"
+import * as internal from "./sampling/samplingClient.js"
 import { SamplingRegistry } from "./SamplingRegistry.js"
 import { ServiceClient } from "./ServiceClient.js"
 

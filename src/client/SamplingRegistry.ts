@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as RateLimiter from "../resilience/RateLimiter.js"
 import type { Settings } from "../TinkexConfig.js"
-import * as internal from "./internal/samplingRegistry.js"
+import * as internal from "./sampling/samplingRegistry.js"
 import type { Client } from "./SamplingClient.js"
 
 /**

@@ -7,8 +7,8 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Severity } from "../protocol/TelemetryEvents.js"
 import type { Transport } from "./HttpTransport.js"
-import * as report from "./internal/report.js"
-import * as internal from "./internal/telemetryReporter.js"
+import * as report from "./reporting/report.js"
+import * as internal from "./reporting/telemetryReporter.js"
 
 /**
  * What became of the events so far.

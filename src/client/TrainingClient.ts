@@ -27,9 +27,9 @@ import type { TinkexError } from "../TinkexError.js"
 import type { Tokenizer } from "../tokenizer/Tokenizer.js"
 import type { TokenizerError } from "../tokenizer/TokenizerError.js"
 import type { Future } from "./Future.js"
-import * as internal from "./internal/trainingClient.js"
 import type * as SamplingClient from "./SamplingClient.js"
 import { type LoraOptions, ServiceClient, type StateOptions } from "./ServiceClient.js"
+import * as internal from "./training/trainingClient.js"
 
 /**
  * @since 0.1.0

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { ModelDefinition } from "./Models.js"
+import type { ModelDefinition } from "./model/Models.js"
 
 /**
  * Settings of an engine. All have defaults.

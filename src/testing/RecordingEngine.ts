@@ -16,8 +16,8 @@ import {
   type RunState,
   type SampleRequest
 } from "../engine/Engine.js"
-import * as Models from "../engine/Models.js"
-import * as AppliedLog from "../server/AppliedLog.js"
+import * as Models from "../engine/model/Models.js"
+import * as AppliedLog from "../server/runs/AppliedLog.js"
 
 /**
  * One operation as the engine was asked for it. Passes, steps and samples carry their request.

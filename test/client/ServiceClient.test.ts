@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, FiberId, Logger, Option, Redacted, Scope, Stream, TestClock } from "effect"
 import { inspect } from "node:util"
-import { makeCounter } from "../../src/client/internal/core.js"
+import { makeCounter } from "../../src/client/service/core.js"
 import * as ServiceClient from "../../src/client/ServiceClient.js"
 import * as TinkexConfig from "../../src/TinkexConfig.js"
 import {

@@ -5,9 +5,9 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { Worker } from "node:worker_threads"
 import type { Engine, PassRequest } from "../../src/engine/Engine.js"
-import * as InProcessEngine from "../../src/engine/InProcessEngine.js"
-import type { Spawn } from "../../src/engine/internal/workers.js"
-import * as WorkerEngine from "../../src/engine/WorkerEngine.js"
+import * as InProcessEngine from "../../src/engine/host/InProcessEngine.js"
+import * as WorkerEngine from "../../src/engine/host/WorkerEngine.js"
+import type { Spawn } from "../../src/engine/host/workers.js"
 import { adam, definition, lora, passOf, requestOf } from "./engines.js"
 
 type Service = Engine["Type"]
@@ -147,7 +147,10 @@ describe("a worker that dies", () => {
     Effect.gen(function*() {
       const started: Array<Worker> = []
       const spawn: Spawn = (workerData, transferList) => {
-        const worker = new Worker(new URL("../../dist/engine/worker.js", import.meta.url), { workerData, transferList })
+        const worker = new Worker(new URL("../../dist/engine/host/worker.js", import.meta.url), {
+          workerData,
+          transferList
+        })
         started.push(worker)
         return worker
       }

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import type { Datum, LoraConfig, PassRequest } from "../../src/engine/Engine.js"
-import { loraLayout } from "../../src/engine/internal/lora.js"
-import { makeRun, type Run } from "../../src/engine/internal/run.js"
-import { weightLayout } from "../../src/engine/internal/weights.js"
+import { loraLayout } from "../../src/engine/model/lora.js"
+import { weightLayout } from "../../src/engine/model/weights.js"
+import { makeRun, type Run } from "../../src/engine/run/run.js"
 import { tiny, tinyModel, tokensOf, wave } from "./models.js"
 import { logProbabilities, weightsFromFlat } from "./reference.js"
 

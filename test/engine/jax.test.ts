@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import type { LoraConfig } from "../../src/engine/Engine.js"
-import { makeRun } from "../../src/engine/internal/run.js"
+import { makeRun } from "../../src/engine/run/run.js"
 import { makeJax } from "./jaxModel.js"
 import { tiny, tinyModel, tokensOf, wave } from "./models.js"
 

@@ -1,9 +1,9 @@
 /** The model in `@jax-js/jax`, whose automatic differentiation is the second opinion on our gradients, and the bench's rival. */
 import { init, jit, nn, numpy as np, valueAndGrad } from "@jax-js/jax"
 import type { LoraConfig } from "../../src/engine/Engine.js"
-import { loraLayout } from "../../src/engine/internal/lora.js"
-import { type ModelConfig } from "../../src/engine/internal/modelConfig.js"
-import { type TensorRange, weightLayout } from "../../src/engine/internal/weights.js"
+import { loraLayout } from "../../src/engine/model/lora.js"
+import { type ModelConfig } from "../../src/engine/model/modelConfig.js"
+import { type TensorRange, weightLayout } from "../../src/engine/model/weights.js"
 
 type Tensors = Record<string, np.Array>
 

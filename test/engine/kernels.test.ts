@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
-import { compileKernels, type Kernels, makeKernels } from "../../src/engine/internal/kernels.js"
-import { philox } from "../../src/engine/internal/philox.js"
-import { uniform } from "../../src/engine/internal/weights.js"
+import { compileKernels, type Kernels, makeKernels } from "../../src/engine/kernels/kernels.js"
+import { uniform } from "../../src/engine/model/weights.js"
+import { philox } from "../../src/engine/sampler/philox.js"
 import { wave } from "./models.js"
 
 const module = compileKernels()

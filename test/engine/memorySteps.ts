@@ -1,6 +1,6 @@
 /** Takes a thousand training steps of changing shapes and prints the memory held after 100 and after 1,000. */
 import * as Either from "effect/Either"
-import { makeRun } from "../../src/engine/internal/run.js"
+import { makeRun } from "../../src/engine/run/run.js"
 import { tiny, tinyModel, tokensOf } from "./models.js"
 
 const model = tinyModel(1n, { ...tiny, maxContext: 128, dModel: 64, ffnDim: 128, headDim: 16 })

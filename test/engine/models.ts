@@ -1,8 +1,8 @@
 /** Small models for the engine's tests. */
 import * as Either from "effect/Either"
-import { makeKernels } from "../../src/engine/internal/kernels.js"
-import { makeModel, type Model } from "../../src/engine/internal/model.js"
-import { type ModelConfig } from "../../src/engine/internal/modelConfig.js"
+import { makeKernels } from "../../src/engine/kernels/kernels.js"
+import { makeModel, type Model } from "../../src/engine/model/model.js"
+import { type ModelConfig } from "../../src/engine/model/modelConfig.js"
 
 /** Two layers, grouped queries, sizes that leave ragged edges in every kernel. */
 export const tiny: ModelConfig = {

@@ -2,12 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as InProcessEngine from "../../src/engine/InProcessEngine.js"
-import { nano } from "../../src/engine/internal/modelConfig.js"
-import { specialTokens, tokenBytes } from "../../src/engine/internal/nanoTokens.generated.js"
-import * as Shipped from "../../src/engine/internal/nanoWeights.generated.js"
-import { crc32, decodeNanoWeights, encodeNanoWeights, loadNanoWeights } from "../../src/engine/internal/nanoWeights.js"
-import { weightLayout } from "../../src/engine/internal/weights.js"
+import * as InProcessEngine from "../../src/engine/host/InProcessEngine.js"
+import { nano } from "../../src/engine/model/modelConfig.js"
+import { specialTokens, tokenBytes } from "../../src/engine/model/nanoTokens.generated.js"
+import * as Shipped from "../../src/engine/model/nanoWeights.generated.js"
+import { crc32, decodeNanoWeights, encodeNanoWeights, loadNanoWeights } from "../../src/engine/model/nanoWeights.js"
+import { weightLayout } from "../../src/engine/model/weights.js"
 import * as Tokenizer from "../../src/tokenizer/Tokenizer.js"
 
 const layout = weightLayout(nano)

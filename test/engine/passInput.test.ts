@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import type { Datum, PassRequest, Tensor } from "../../src/engine/Engine.js"
-import { makeRun } from "../../src/engine/internal/run.js"
+import { makeRun } from "../../src/engine/run/run.js"
 import { tiny, tinyModel, tokensOf } from "./models.js"
 
 const run = Either.getOrThrow(makeRun(tinyModel(), {

@@ -1,6 +1,6 @@
 /** The model once more in plain double precision, written apart from the engine: the yardstick of its tests. */
-import type { ModelConfig } from "../../src/engine/internal/modelConfig.js"
-import { weightLayout } from "../../src/engine/internal/weights.js"
+import type { ModelConfig } from "../../src/engine/model/modelConfig.js"
+import { weightLayout } from "../../src/engine/model/weights.js"
 
 /** Named weights in double precision. */
 export type Weights = Record<string, Float64Array>

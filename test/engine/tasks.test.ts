@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import { EngineError } from "../../src/engine/Engine.js"
-import type { Outcome } from "../../src/engine/internal/messages.js"
-import { makeMailbox, makeRunLane, once, partOf } from "../../src/engine/internal/tasks.js"
+import type { Outcome } from "../../src/engine/host/messages.js"
+import { makeMailbox, makeRunLane, once, partOf } from "../../src/engine/run/tasks.js"
 
 describe("the parts of a batch", () => {
   const data = (lengths: ReadonlyArray<number>) =>

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Operation, Outcome, Reply, Request } from "../../src/engine/internal/messages.js"
-import { settings } from "../../src/engine/internal/settings.js"
-import { makeWorkers } from "../../src/engine/internal/workers.js"
+import type { Operation, Outcome, Reply, Request } from "../../src/engine/host/messages.js"
+import { settings } from "../../src/engine/host/settings.js"
+import { makeWorkers } from "../../src/engine/host/workers.js"
 import { definition, passOf, requestOf } from "./engines.js"
 
 /** Workers that only note what they are sent, and answer when told. */

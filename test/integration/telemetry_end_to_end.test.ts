@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, LogLevel, Option, Scope } from "effect"
 import { Datum, Future, MetricNames, Metrics, ServiceClient, Telemetry, type TelemetryEvent } from "tinkex"
 import { TestServer } from "tinkex/testing"
-import { teach } from "../../src/cli/internal/teach.js"
+import { teach } from "../../src/cli/commands/teach.js"
 import { layerOver, makeFake, rushed, serviceOf } from "../client/fixtures/FakeService.js"
 import { collector, metricsOf, spansOf } from "../observability/collector.js"
 

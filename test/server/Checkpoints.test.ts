@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as TestClock from "effect/TestClock"
-import * as Safetensors from "../../src/server/Safetensors.js"
+import * as Safetensors from "../../src/server/checkpoints/Safetensors.js"
 import * as Harness from "./fixtures/harness.js"
 
 /** A model whose weight is 5, and its checkpoint `five`. */

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import { specialTokens, tokenBytes, vocabSize } from "../../src/engine/internal/nanoTokens.generated.js"
+import { specialTokens, tokenBytes, vocabSize } from "../../src/engine/model/nanoTokens.generated.js"
 import * as ModelInput from "../../src/protocol/ModelInput.js"
 import { tokenizerConfigJson, tokenizerJson } from "../../src/tokenizer/internal/nanoTokenizer.generated.js"
 import * as Tokenizer from "../../src/tokenizer/Tokenizer.js"

@@ -8,9 +8,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import { mediaType } from "../../protocol/ForwardBackwardCodec.js"
 import { RetrieveFutureRequest } from "../../protocol/Futures.js"
-import { Futures, type QueueState, type Result } from "../Futures.js"
-import { json, note, post } from "../internal/http.js"
-import { gone, notFound } from "../internal/refusal.js"
+import { Futures, type QueueState, type Result } from "../futures/Futures.js"
+import { json, note, post } from "../http/http.js"
+import { gone, notFound } from "../http/refusal.js"
 import { ServerConfig } from "../ServerConfig.js"
 
 /** @internal */

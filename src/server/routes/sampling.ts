@@ -5,8 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import { SampleRequest } from "../../protocol/Sampling.js"
-import { post, promised } from "../internal/http.js"
-import { Samplers } from "../Samplers.js"
+import { post, promised } from "../http/http.js"
+import { Samplers } from "../samplers/Samplers.js"
 
 /** @internal */
 export const routes = Effect.map(Samplers, (samplers) => [

@@ -1,0 +1,45 @@
+/**
+ * `tinkex serve`: the embedded server on a port.
+ *
+ * @since 0.1.0
+ */
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+
+const options = {
+  host: Options.text("host").pipe(
+    Options.withDefault("127.0.0.1"),
+    Options.withDescription("Address to listen on; 0.0.0.0 lets other machines in (then set --api-key)")
+  ),
+  port: Options.integer("port").pipe(Options.withDefault(8787), Options.withDescription("Port; 0 takes any free one")),
+  dataDir: Options.directory("data-dir").pipe(
+    Options.optional,
+    Options.withDescription("Where checkpoints and runs are kept; without it they go with the server")
+  ),
+  apiKey: Options.redacted("api-key").pipe(
+    Options.optional,
+    Options.withDescription("The key that requests must carry; without it any key, and none, will do")
+  ),
+  workers: Options.integer("workers").pipe(
+    Options.withDefault(1),
+    Options.withDescription("Threads that train and sample")
+  ),
+  strictLoad: Options.boolean("strict-load").pipe(
+    Options.withDescription("Take load_weights only as a run's first operation, as the hosted service does")
+  ),
+  faults: Options.file("faults", { exists: "yes" }).pipe(
+    Options.optional,
+    Options.withDescription("Misbehave as a fault script (JSON, see docs/testing.md) says")
+  )
+}
+
+/**
+ * @since 0.1.0
+ * @category commands
+ */
+export const command = Command.make("serve", options, (args) =>
+  // Loaded only when it runs: server and engine would slow down every other command
+  Effect.flatMap(Effect.promise(() => import("./runServer.js")), ({ runServer }) => runServer(args))).pipe(
+    Command.withDescription("Serve the Tinker protocol on this machine, with an engine that really trains")
+  )

@@ -1,0 +1,242 @@
+/**
+ * The engine on one thread: models, runs and samplers, and a queue of slices of work. Plain synchronous code: who drives
+ * it (a worker's loop, or the calling thread) calls `slice` as long as it answers true.
+ *
+ * Operations on one run are done in the order in which they are submitted. Runs and samplers share the thread by time: a
+ * slice is one micro-batch of a pass, or one token of every sequence of a sampler.
+ */
+import * as Either from "effect/Either"
+import type { RunState } from "../Engine.js"
+import { makeKernels } from "../kernels/kernels.js"
+import { freezeWeights } from "../model/decoder.js"
+import { makeModel } from "../model/model.js"
+import { info, type ModelDefinition } from "../model/Models.js"
+import { loadNanoWeights } from "../model/nanoWeights.js"
+import { makeRun } from "../run/run.js"
+import {
+  makeMailbox,
+  makeRunLane,
+  once,
+  type OpenRun,
+  passTask,
+  type Peers,
+  quote,
+  refuse,
+  type Result,
+  type RunLane,
+  type Task
+} from "../run/tasks.js"
+import type { SamplerModel } from "../sampler/jobs.js"
+import { makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
+import { freezeRun, makeSamplers } from "../sampler/samplers.js"
+import { makeDrawer, type SampledLogprobs } from "../sampler/sampling.js"
+import { type Operation, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
+import { makeScheduler } from "./scheduler.js"
+
+/** How much one engine may hold. */
+export interface Limits {
+  readonly runs: number
+  readonly samplers: number
+  /** Bytes, over everything the engine holds. */
+  readonly memory: number
+}
+
+export interface CoreOptions {
+  readonly models: ReadonlyArray<ModelDefinition>
+  readonly sampledLogprobs: SampledLogprobs
+  readonly limits: Limits
+  /** Milliseconds; decides turns, never results. */
+  readonly now: () => number
+  readonly peers: Peers
+}
+
+export interface EngineCore {
+  /**
+   * Queues an operation; `done` is called once, unless the returned function is called first. That takes back a sample;
+   * anything else is done all the same. Workers that share batches give an operation the same `id`.
+   */
+  readonly submit: (id: number, operation: Operation, done: (outcome: Outcome) => void) => () => void
+  /** What another worker sent. */
+  readonly receive: (rank: number, message: PeerMessage) => void
+  /** Does one slice of work; answers whether there is more. */
+  readonly slice: () => boolean
+  /** Bytes held now. */
+  readonly held: () => number
+}
+
+export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOptions): EngineCore => {
+  const kernels = makeKernels()
+  const budget = makeCacheBudget(kernels, limits.memory)
+  const scheduler = makeScheduler(now)
+  const mailbox = makeMailbox()
+  const loaded = new Map<string, SamplerModel>()
+  const lanes = new Map<string, RunLane>()
+  let runs = 0
+  const held = (): number => kernels.allocated() * 4
+
+  /** What was made, unless it has taken the engine over its memory: then it is undone. */
+  const within = <A>(what: string, made: A, undo: () => void): Result<A> => {
+    const bytes = held()
+    if (bytes <= limits.memory) return Either.right(made)
+    undo()
+    return refuse(
+      "LimitReached",
+      `${what} would take the engine to ${bytes} bytes of memory, its limit is ${limits.memory}: release a run or a sampler`
+    )
+  }
+
+  const modelOf = (name: string): Result<SamplerModel> =>
+    Either.gen(function*() {
+      const present = loaded.get(name)
+      if (present !== undefined) return present
+      const definition = models.find((model) => model.name === name)
+      if (definition === undefined) {
+        return yield* refuse(
+          "UnknownModel",
+          `there is no model ${quote(name)}: there are ${models.map(({ name }) => name).join(", ")}`
+        )
+      }
+      const { shape, tokenBytes, weights } = definition
+      const model = yield* makeModel(
+        kernels,
+        shape,
+        "shipped" in weights ? { flat: yield* loadNanoWeights() } : weights
+      )
+      const drawer = yield* makeDrawer(kernels, shape.vocabSize)
+      const made = { info: info(definition), model, tokenBytes, cache: makePageCache(model, budget), drawer }
+      loaded.set(name, made)
+      return made
+    })
+
+  // Runs.
+
+  const laneOf = (runId: string): RunLane => {
+    const present = lanes.get(runId)
+    if (present !== undefined) return present
+    const lane = makeRunLane((lane) => {
+      lanes.delete(runId)
+      scheduler.remove(lane)
+    })
+    lanes.set(runId, lane)
+    scheduler.add(lane)
+    return lane
+  }
+
+  const withRun = (runId: string) => <A>(body: (open: OpenRun) => Result<A>): Result<A> => {
+    const current = lanes.get(runId)?.current
+    return current === undefined ? refuse("UnknownRun", `there is no run ${quote(runId)}`) : body(current)
+  }
+
+  const openRun = (runId: string, make: () => Result<OpenRun>): Result<void> => {
+    const lane = laneOf(runId)
+    if (lane.current !== undefined) return refuse("InvalidInput", `there is a run ${quote(runId)} already`)
+    if (runs >= limits.runs) return refuse("LimitReached", `the engine holds ${runs} runs, its limit: release one`)
+    return Either.map(
+      Either.flatMap(make(), (open) => within(`run ${quote(runId)}`, open, open.run.release)),
+      (open) => {
+        lane.current = open
+        runs++
+      }
+    )
+  }
+
+  const restore = (state: RunState, options: { readonly optimizer: boolean }): Result<OpenRun> =>
+    Either.gen(function*() {
+      const { baseModel, lora } = state
+      const of = yield* modelOf(baseModel)
+      const run = yield* makeRun(of.model, { baseModel, lora })
+      const imported = run.importState(state, options)
+      if (Either.isLeft(imported)) run.release()
+      yield* imported
+      return { run, of }
+    })
+
+  const releaseRun = (runId: string): Result<void> => {
+    const lane = lanes.get(runId)
+    if (lane?.current !== undefined) {
+      lane.current.run.release()
+      lane.current = undefined
+      runs--
+    }
+    return Either.void
+  }
+
+  // Samplers.
+
+  const samplers = makeSamplers({ kernels, limit: limits.samplers, scheduler, budget, sampledLogprobs, within })
+
+  const samplerOfRun = (samplerId: string, { of, run }: OpenRun): Result<void> =>
+    samplers.open(samplerId, of, () => freezeRun(run))
+
+  const samplerOfState = (samplerId: string, state: RunState): Result<void> =>
+    Either.flatMap(restore(state, { optimizer: false }), (open) => {
+      const opened = samplerOfRun(samplerId, open)
+      open.run.release()
+      return opened
+    })
+
+  const samplerOfBase = (samplerId: string, baseModel: string): Result<void> =>
+    Either.flatMap(
+      modelOf(baseModel),
+      (of) => samplers.open(samplerId, of, () => freezeWeights(of.model, of.model.weights))
+    )
+
+  const submit: EngineCore["submit"] = (id, operation, done) => {
+    const enqueue = (runId: string, task: Task): () => void => {
+      const lane = laneOf(runId)
+      scheduler.wake(lane)
+      lane.push(task, done)
+      return () => {}
+    }
+    const now = (result: Result<void>): () => void => {
+      done(toOutcome(result))
+      return () => {}
+    }
+    switch (operation.name) {
+      case "createRun": {
+        const { baseModel, lora, runId } = operation.input
+        const make = () =>
+          Either.flatMap(
+            modelOf(baseModel),
+            (of) => Either.map(makeRun(of.model, { baseModel, lora }), (run) => ({ run, of }))
+          )
+        return enqueue(runId, once(() => openRun(runId, make)))
+      }
+      case "importRun": {
+        const { optimizer, runId, state } = operation.input
+        return enqueue(runId, once(() => openRun(runId, () => restore(state, { optimizer }))))
+      }
+      case "loadRun": {
+        const { optimizer, runId, state } = operation.input
+        return enqueue(runId, once(() => withRun(runId)(({ run }) => run.importState(state, { optimizer }))))
+      }
+      case "exportRun": {
+        const { optimizer, runId } = operation.input
+        return enqueue(runId, once(() => withRun(runId)(({ run }) => Either.right(run.exportState({ optimizer })))))
+      }
+      case "releaseRun":
+        return enqueue(operation.input.runId, once(() => releaseRun(operation.input.runId)))
+      case "pass": {
+        const { request, runId } = operation.input
+        return enqueue(runId, passTask(id, request, withRun(runId), peers, mailbox))
+      }
+      case "optimStep": {
+        const { params, runId } = operation.input
+        return enqueue(runId, once(() => withRun(runId)(({ run }) => run.optimStep(params))))
+      }
+      case "createSampler": {
+        const { samplerId, source } = operation.input
+        if ("state" in source) return now(samplerOfState(samplerId, source.state))
+        if ("baseModel" in source) return now(samplerOfBase(samplerId, source.baseModel))
+        const { runId } = source
+        return enqueue(runId, once(() => withRun(runId)((open) => samplerOfRun(samplerId, open))))
+      }
+      case "releaseSampler":
+        return now(Either.right(samplers.release(operation.input.samplerId)))
+      case "sample":
+        return samplers.sample(operation.input, done)
+    }
+  }
+
+  return { submit, receive: mailbox.put, slice: scheduler.slice, held }
+}

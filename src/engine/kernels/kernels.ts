@@ -1,0 +1,133 @@
+/**
+ * The WebAssembly kernels with their memory: one growable block, handed out by address.
+ *
+ * Addresses are bytes from the start of the memory and lengths are 32-bit words (floats or integers). Growing the memory
+ * detaches every view taken before, so a view is taken where it is used and never kept across `allocate`.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import { EngineError } from "../Engine.js"
+import type { KernelFunctions } from "./kernelFunctions.js"
+import { kernelsWasm } from "./kernelsWasm.generated.js"
+
+/** A kernel instance. Instances share nothing. */
+export interface Kernels extends KernelFunctions {
+  readonly memory: WebAssembly.Memory
+  /** Reserves zeroed words and gives their address, a multiple of 64. */
+  readonly allocate: (words: number) => Either.Either<number, EngineError>
+  /** Gives back what `allocate` gave; 0 is ignored. */
+  readonly release: (address: number) => void
+  /** Words reserved now, for tests and limits. */
+  readonly allocated: () => number
+  /** A view of memory, good until the next `allocate`. */
+  readonly floats: (address: number, length: number) => Float32Array
+  /** A view of memory, good until the next `allocate`. */
+  readonly ints: (address: number, length: number) => Int32Array
+}
+
+const page = 65_536
+const align = 64
+const maxPages = 65_536
+
+/** Compiles the kernels; the module can be sent to workers and instantiated there. */
+export const compileKernels = (): WebAssembly.Module =>
+  new WebAssembly.Module(Uint8Array.from(atob(kernelsWasm), (character) => character.charCodeAt(0)))
+
+/** Makes an instance with a memory of its own. */
+export const makeKernels = (module: WebAssembly.Module = compileKernels()): Kernels => {
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: maxPages })
+  const abort = (): void => undefined
+  const instance = new WebAssembly.Instance(module, { env: { memory, abort } })
+  // The interface lists what src/engine/kernels/assembly/index.ts exports; the type of exports knows no signatures.
+  const exports = instance.exports as unknown as KernelFunctions & {
+    readonly heapBase: () => number
+    readonly scratchBytes: () => number
+    readonly setScratch: (address: number) => void
+  }
+
+  /** Free stretches in ascending order, never touching one another: [address, bytes]. */
+  const free: Array<{ address: number; bytes: number }> = []
+  const taken = new Map<number, number>()
+  let used = 0
+  let end = Math.ceil(exports.heapBase() / align) * align
+
+  const release = (address: number): void => {
+    const bytes = taken.get(address)
+    if (bytes === undefined) return
+    taken.delete(address)
+    used -= bytes
+    let at = free.findIndex((hole) => hole.address > address)
+    if (at < 0) at = free.length
+    const before = free[at - 1]
+    const after = free[at]
+    const joinsBefore = before !== undefined && before.address + before.bytes === address
+    const joinsAfter = after !== undefined && address + bytes === after.address
+    if (joinsBefore && joinsAfter) {
+      before.bytes += bytes + after.bytes
+      free.splice(at, 1)
+    } else if (joinsBefore) before.bytes += bytes
+    else if (joinsAfter) {
+      after.address = address
+      after.bytes += bytes
+    } else free.splice(at, 0, { address, bytes })
+  }
+
+  /** The smallest hole that is large enough, or fresh memory at the end. */
+  const allocate = (words: number): Either.Either<number, EngineError> => {
+    const bytes = Math.max(align, Math.ceil(words * 4 / align) * align)
+    let best = -1
+    for (let i = 0; i < free.length; i++) {
+      const size = free[i]!.bytes
+      if (size >= bytes && (best < 0 || size < free[best]!.bytes)) best = i
+    }
+    let address: number
+    if (best >= 0) {
+      const hole = free[best]!
+      address = hole.address
+      hole.address += bytes
+      hole.bytes -= bytes
+      if (hole.bytes === 0) free.splice(best, 1)
+    } else {
+      const missing = Math.ceil((end + bytes - memory.buffer.byteLength) / page)
+      if (missing > 0 && !grow(memory, missing)) {
+        return Either.left(
+          new EngineError({
+            reason: "LimitReached",
+            detail: `the engine needs ${bytes} more bytes of memory than it can get: release a run or a sampler`
+          })
+        )
+      }
+      address = end
+      end += bytes
+    }
+    taken.set(address, bytes)
+    used += bytes
+    new Uint8Array(memory.buffer, address, bytes).fill(0)
+    return Either.right(address)
+  }
+
+  const kernels: Kernels = {
+    ...exports,
+    memory,
+    allocate,
+    release,
+    allocated: () => used / 4,
+    floats: (address, length) => new Float32Array(memory.buffer, address, length),
+    ints: (address, length) => new Int32Array(memory.buffer, address, length)
+  }
+  // The first allocation: it cannot fail, the initial memory holds it.
+  exports.setScratch(Either.getOrThrow(allocate(exports.scratchBytes() / 4)))
+  return kernels
+}
+
+/** `Memory.grow` reports failure by throwing. */
+const grow = (memory: WebAssembly.Memory, pages: number): boolean => {
+  if (memory.buffer.byteLength / page + pages > maxPages) return false
+  try {
+    memory.grow(pages)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Base models as data: what an engine is given to train and sample.
+ *
+ * @since 0.1.0
+ */
+import type { ModelInfo } from "../Engine.js"
+import { type ModelConfig, nano as nanoShape } from "./modelConfig.js"
+import { eosToken, tokenBytes } from "./nanoTokens.generated.js"
+
+/**
+ * The shape of a decoder-only transformer in the Qwen3 style. `headDim` is a multiple of 8, `dModel` and `ffnDim` are
+ * multiples of 4, `heads` is a multiple of `kvHeads`; `ropeTheta` is the base of the rotary frequencies and `normEps` is
+ * added to the mean square in every norm.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ModelShape extends ModelConfig {}
+
+/**
+ * A base model. `weights` are the ones that ship with the package, seeded random ones, or a flat array: the tensors named
+ * as in Hugging Face checkpoints one after another, each `[out][in]`, in the order embedding; per layer input norm, q, k,
+ * v, q norm, k norm, o, post-attention norm, gate, up, down; final norm; head.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ModelDefinition {
+  readonly name: string
+  readonly shape: ModelShape
+  readonly weights: { readonly shipped: "nano" } | { readonly seed: bigint } | { readonly flat: Float32Array }
+  /** Tokens that end a completion when a request names no stop tokens. */
+  readonly eosTokens: ReadonlyArray<number>
+  readonly tokenizerId: string
+  /** The bytes of each token, by id; stop strings are looked for in them. */
+  readonly tokenBytes: ReadonlyArray<Uint8Array>
+}
+
+/**
+ * `tinkex/nano`: 0.9 million parameters, 4 layers, 512 tokens, a context of 2048, pre-trained.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const nano: ModelDefinition = {
+  name: "tinkex/nano",
+  shape: nanoShape,
+  weights: { shipped: "nano" },
+  eosTokens: [eosToken],
+  tokenizerId: "tinkex/nano",
+  tokenBytes
+}
+
+/**
+ * `tinkex/nano-random`: the same model with seeded random weights, for tests and for training from scratch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const nanoRandom: ModelDefinition = { ...nano, name: "tinkex/nano-random", weights: { seed: 0n } }
+
+/**
+ * What an engine says about a model.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const info = ({ eosTokens, name, shape, tokenizerId }: ModelDefinition): ModelInfo => ({
+  name,
+  vocabSize: shape.vocabSize,
+  maxContext: shape.maxContext,
+  eosTokens,
+  tokenizerId
+})

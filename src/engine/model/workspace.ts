@@ -1,0 +1,193 @@
+/**
+ * Working memory of a pass: activations of one micro-batch, laid out for a capacity of tokens and grown on demand.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import type { EngineError } from "../Engine.js"
+import type { Kernels } from "../kernels/kernels.js"
+import { kvDim, type ModelConfig, qkvDim, queryDim } from "./modelConfig.js"
+import { weightLayout } from "./weights.js"
+
+/** Activations that a layer keeps for its backward pass; addresses in bytes, rows are tokens. */
+export interface LayerActivations {
+  /** [dModel] the residual stream that enters */
+  readonly input: number
+  /** [dModel] normalised for attention */
+  readonly attentionInput: number
+  readonly attentionInverse: number
+  /** [q | k | v] as projected */
+  readonly qkv: number
+  /** [heads * headDim] normalised and rotated */
+  readonly queries: number
+  /** [kvHeads * headDim] normalised and rotated */
+  readonly keys: number
+  readonly queryInverse: number
+  readonly keyInverse: number
+  /** [heads] log-sum-exp of the scores */
+  readonly lse: number
+  /** [heads * headDim] */
+  readonly attention: number
+  /** [dModel] the residual stream between attention and MLP */
+  readonly middle: number
+  /** [dModel] normalised for the MLP */
+  readonly mlpInput: number
+  readonly mlpInverse: number
+  /** [2 * ffnDim] */
+  readonly gateUp: number
+  /** [ffnDim] */
+  readonly hidden: number
+}
+
+/** All addresses for one capacity. */
+export interface Activations {
+  readonly tokens: number
+  readonly layers: ReadonlyArray<LayerActivations>
+  /** [dModel] the residual stream that leaves the last layer */
+  readonly output: number
+  /** [dModel] normalised for the head */
+  readonly final: number
+  readonly finalInverse: number
+  /** Gradients of a backward pass. [dModel] of the residual stream */
+  readonly dStream: number
+  /** [max(dModel, heads * headDim)] */
+  readonly dWide: number
+  /** [qkv] */
+  readonly dQkv: number
+  readonly dQueries: number
+  readonly dKeys: number
+  /** [ffnDim] */
+  readonly dHidden: number
+  readonly attentionScratch: number
+  /** [headRows][vocabSize] */
+  readonly logits: number
+  /** Rows of logits that are held at once. */
+  readonly headRows: number
+  /** double precision, one a row of logits */
+  readonly logitsLse: number
+}
+
+/** Grows to the largest request and stays. */
+export interface Workspace {
+  /** Memory for a micro-batch. Without `keep` all layers share one set of buffers and nothing is there for gradients. */
+  readonly activations: (tokens: number, keep: boolean) => Either.Either<Activations, EngineError>
+  /** A named block of at least that many words, contents undefined. */
+  readonly block: (name: string, words: number) => Either.Either<number, EngineError>
+  /** Room for one set of weights with adapters merged in; `version` tells whose they are. */
+  readonly merged: () => Either.Either<MergedWeights, EngineError>
+}
+
+/** Weights with adapters merged in, kept from one pass to the next. */
+export interface MergedWeights {
+  readonly address: number
+  /** Identity of the adapters' state; set by whoever fills the weights. */
+  version: object | undefined
+}
+
+/** Logits held at once: 1 Mi floats, at least 16 rows. */
+const headRowsFor = (config: ModelConfig, tokens: number): number =>
+  Math.min(tokens, Math.max(16, Math.floor(1_048_576 / config.vocabSize)))
+
+const plan = (kernels: Kernels, config: ModelConfig, tokens: number, keep: boolean) => {
+  let words = 0
+  const take = (count: number): number => {
+    const at = words
+    words += Math.ceil(count / 16) * 16
+    return at * 4
+  }
+  const { dModel, ffnDim, heads, kvHeads } = config
+  const layer = (): LayerActivations => ({
+    input: take(tokens * dModel),
+    attentionInput: take(tokens * dModel),
+    attentionInverse: take(tokens),
+    qkv: take(tokens * qkvDim(config)),
+    queries: take(tokens * queryDim(config)),
+    keys: take(tokens * kvDim(config)),
+    queryInverse: take(tokens * heads),
+    keyInverse: take(tokens * kvHeads),
+    lse: take(tokens * heads),
+    attention: take(tokens * queryDim(config)),
+    middle: take(tokens * dModel),
+    mlpInput: take(tokens * dModel),
+    mlpInverse: take(tokens),
+    gateUp: take(tokens * 2 * ffnDim),
+    hidden: take(tokens * ffnDim)
+  })
+  const shared = layer()
+  const layers = Array.from({ length: config.layers }, (_, i) => i === 0 || !keep ? shared : layer())
+  const headRows = headRowsFor(config, tokens)
+  const gradient = (count: number) => keep ? take(tokens * count) : 0
+  const activations: Activations = {
+    tokens,
+    layers,
+    output: take(tokens * dModel),
+    final: take(tokens * dModel),
+    finalInverse: take(tokens),
+    dStream: gradient(dModel),
+    dWide: gradient(Math.max(dModel, queryDim(config))),
+    dQkv: gradient(qkvDim(config)),
+    dQueries: gradient(queryDim(config)),
+    dKeys: gradient(kvDim(config)),
+    dHidden: gradient(ffnDim),
+    attentionScratch: take(kernels.attentionScratch(Math.min(tokens, config.maxContext))),
+    logits: take(headRows * config.vocabSize),
+    headRows,
+    logitsLse: take(headRows * 2)
+  }
+  return { activations, words }
+}
+
+const shift = <A extends object>(addresses: A, by: number, except: ReadonlyArray<string>): A =>
+  // Every other field is an address, so the moved object has the type of the original.
+  Object.fromEntries(
+    Object.entries(addresses).map(([key, value]) => [key, except.includes(key) ? value : value + by])
+  ) as A
+
+/** A plan at its place in memory. */
+const place = (planned: Activations, base: number): Activations => ({
+  ...shift(planned, base, ["tokens", "layers", "headRows"]),
+  layers: planned.layers.map((layer) => shift(layer, base, []))
+})
+
+/** Working memory for the models of one kernel instance. */
+export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace => {
+  const blocks = new Map<string, { readonly address: number; readonly words: number }>()
+  const block: Workspace["block"] = (name, words) => {
+    const present = blocks.get(name)
+    if (present !== undefined && present.words >= words) return Either.right(present.address)
+    if (present !== undefined) {
+      blocks.delete(name)
+      kernels.release(present.address)
+    }
+    return Either.map(kernels.allocate(words), (address) => {
+      blocks.set(name, { address, words })
+      return address
+    })
+  }
+  const plans = new Map<number, ReturnType<typeof plan> & { base: number; placed: Activations }>()
+  const activations: Workspace["activations"] = (tokens, keep) => {
+    // Capacities are powers of two, so that few plans and few sizes of memory are ever needed.
+    const capacity = Math.max(64, 2 ** Math.ceil(Math.log2(tokens)))
+    const key = keep ? capacity : -capacity
+    let planned = plans.get(key)
+    if (planned === undefined) {
+      const fresh = plan(kernels, config, capacity, keep)
+      planned = { ...fresh, base: 0, placed: fresh.activations }
+      plans.set(key, planned)
+    }
+    return Either.map(block("activations", planned.words), (base) => {
+      if (planned.base !== base) {
+        planned.base = base
+        planned.placed = place(planned.activations, base)
+      }
+      return planned.placed
+    })
+  }
+  let kept: MergedWeights | undefined
+  const merged: Workspace["merged"] = () =>
+    Either.map(block("merged", weightLayout(config).total), (address) => {
+      if (kept === undefined) kept = { address, version: undefined }
+      return kept
+    })
+  return { activations, block, merged }
+}

@@ -1,0 +1,131 @@
+/**
+ * The application: every request gets an answer.
+ *
+ * @internal
+ */
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as OpenApi from "@effect/platform/OpenApi"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import { TinkerCompleteApi } from "../../protocol/TinkerApi.js"
+import { Uploads } from "../futures/uploads.js"
+import { unauthorized } from "../http/auth.js"
+import * as Body from "../http/body.js"
+import * as Http from "../http/http.js"
+import { endpointOf, localPath } from "../http/location.js"
+import { notFound, Refusal } from "../http/refusal.js"
+import { Tokens } from "../http/tokens.js"
+import { routes as checkpointRoutes } from "../routes/checkpoints.js"
+import { routes as fileRoutes } from "../routes/files.js"
+import { routes as futureRoutes } from "../routes/futures.js"
+import { routes as modelRoutes } from "../routes/models.js"
+import { routes as organisationRoutes } from "../routes/organisation.js"
+import { routes as samplingRoutes } from "../routes/sampling.js"
+import { routes as serviceRoutes } from "../routes/service.js"
+import { routes as sessionRoutes } from "../routes/sessions.js"
+import { routes as trainingRoutes } from "../routes/training.js"
+import { routes as weightRoutes } from "../routes/weights.js"
+import type { Stats } from "../Server.js"
+import { ServerConfig } from "../ServerConfig.js"
+import type { Counts } from "./countedEngine.js"
+import { FaultInjector } from "./FaultInjector.js"
+import * as Faults from "./faults.js"
+import * as ServerMetrics from "./serverMetrics.js"
+
+/** Endpoints that need no key: those who watch over the server have none, and links to files are signed. */
+const open: ReadonlySet<string> = new Set(["healthz", "files"])
+
+const openApi = Effect.sync(() => Http.json(OpenApi.fromApi(TinkerCompleteApi)))
+
+/** @internal */
+export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, work: Readonly<Counts>) {
+  const config = yield* ServerConfig
+  const faults = yield* FaultInjector
+  const tokens = yield* Tokens
+  const metrics = yield* ServerMetrics.make(stats, work)
+  const reader = Body.make(config.limits.bodyBytes, yield* Uploads)
+
+  const routes = yield* Effect.all([
+    serviceRoutes,
+    sessionRoutes,
+    modelRoutes,
+    trainingRoutes,
+    weightRoutes,
+    samplingRoutes,
+    futureRoutes,
+    organisationRoutes,
+    checkpointRoutes,
+    fileRoutes
+  ])
+  const router = yield* HttpRouter.toHttpApp(HttpRouter.fromIterable([
+    ...routes.flat().map(({ handler, method, path }) => HttpRouter.makeRoute(method, `/api/v1${path}`, handler)),
+    HttpRouter.makeRoute("GET", "/metrics", metrics.app),
+    HttpRouter.makeRoute("GET", "/openapi.json", openApi)
+  ])).pipe(
+    // signed links are long
+    HttpRouter.withRouterConfig({ maxParamLength: 4096 })
+  )
+
+  const answer = (
+    request: HttpServerRequest.HttpServerRequest,
+    info: Http.RequestInfo,
+    now: number
+  ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+    Effect.suspend(() => {
+      const refusal = open.has(info.endpoint)
+        ? undefined
+        : unauthorized(request.headers, config.apiKey, (text) => tokens.isJwt(text, now))
+      return refusal === undefined ? Effect.scoped(router) : Effect.fail(refusal)
+    }).pipe(
+      Effect.provideService(HttpServerRequest.HttpServerRequest, request),
+      Effect.provideService(Http.RequestInfo, info),
+      Effect.provideService(Http.BodyReader, reader),
+      Effect.catchAllCause((cause) => failed(cause, info))
+    )
+
+  const app: HttpApp.Default = Effect.flatMap(
+    HttpServerRequest.HttpServerRequest,
+    (original) =>
+      Effect.gen(function*() {
+        const started = yield* Clock.currentTimeMillis
+        const { path, url } = localPath(original.url)
+        const endpoint = endpointOf(path)
+        const info: Http.RequestInfo = { endpoint, modelId: undefined, seqId: undefined, requestId: undefined }
+        const point = { endpoint, method: original.method, path }
+        const early = yield* Effect.flatMap(faults({ ...point, phase: "request" }), Faults.beforeRequest)
+        if (early !== undefined) return early
+        const response = yield* answer(original.modify({ url }), info, started)
+        yield* metrics.answered(endpoint, response.status, started)
+        const iteration = Number(original.headers["x-tinker-request-iteration"] ?? Number.NaN)
+        const injected = yield* faults({
+          ...point,
+          phase: "reply",
+          status: response.status,
+          modelId: info.modelId,
+          seqId: info.seqId,
+          requestId: info.requestId,
+          iteration: Number.isSafeInteger(iteration) ? iteration : undefined
+        })
+        return injected.length === 0 ? response : yield* Faults.onReply(response, injected)
+      })
+  ).pipe(Effect.interruptible)
+  return app
+})
+
+const failed = (cause: Cause.Cause<unknown>, info: Http.RequestInfo) => {
+  const error = Cause.squash(cause)
+  if (error instanceof Refusal) return Effect.succeed(Http.refused(error))
+  if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>) // holds no failure
+  if (Predicate.isTagged(error, "RouteNotFound")) {
+    return Effect.succeed(Http.refused(notFound("There is nothing under this path and method")))
+  }
+  return Effect.as(
+    Effect.logError(`${info.endpoint} failed unexpectedly`, cause),
+    Http.refused(new Refusal({ status: 500, detail: "The server failed to handle the request" }))
+  )
+}
