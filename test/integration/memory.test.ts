@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
+import { sized } from "../support/deep.js"
 
-const concurrent = 10_000
+const concurrent = sized(10_000)
 const kilobyte = 1024
 const megabyte = 1024 * kilobyte
 

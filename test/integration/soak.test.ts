@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { sized } from "../support/deep.js"
 import { soak, tagOf } from "./fixtures/soak.js"
 
-const seeds = Array.from({ length: 20 }, (_, i) => i + 1)
+const seeds = Array.from({ length: sized(20) }, (_, i) => i + 1)
 
 describe("nothing lost, nothing twice, nothing left behind", () => {
   for (const seed of seeds) {

@@ -4,7 +4,8 @@ import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import * as TestClock from "effect/TestClock"
 import * as CircuitBreaker from "../../src/resilience/CircuitBreaker.js"
-import { model, steps, withQuickClock } from "./support.js"
+import { model, runs, steps } from "./model.js"
+import { withQuickClock } from "./support.js"
 
 interface Setup {
   readonly failures: number
@@ -147,7 +148,7 @@ class Reference {
 
 describe("CircuitBreaker against a reference model", () => {
   it.effect.prop(
-    "10,000 random steps agree",
+    `${runs * steps} random steps agree`,
     [setup, fc.array(command, { minLength: steps, maxLength: steps })],
     ([s, commands]) =>
       withQuickClock(Effect.gen(function*() {

@@ -4,7 +4,8 @@ import * as fc from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import * as ConcurrencyGate from "../../src/resilience/ConcurrencyGate.js"
-import { model, settle, steps, withQuickClock } from "./support.js"
+import { model, runs, steps } from "./model.js"
+import { settle, withQuickClock } from "./support.js"
 
 interface Setup {
   readonly permits: number
@@ -107,7 +108,7 @@ class Reference {
 
 describe("ConcurrencyGate against a reference model", () => {
   it.effect.prop(
-    "10,000 random steps agree, and no permit is lost at the end",
+    `${runs * steps} random steps agree, and no permit is lost at the end`,
     [setup, fc.array(command, { minLength: steps, maxLength: steps })],
     ([s, commands]) =>
       withQuickClock(Effect.gen(function*() {

@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import * as TestClock from "effect/TestClock"
 import * as RateLimiter from "../../src/resilience/RateLimiter.js"
-import { model, settle, steps, withQuickClock } from "./support.js"
+import { model, runs, steps } from "./model.js"
+import { settle, withQuickClock } from "./support.js"
 
 type Command =
   | { readonly _tag: "refused" | "advance" | "waitUpTo"; readonly millis: number }
@@ -32,7 +33,7 @@ interface Expected {
 
 describe("RateLimiter against a reference model", () => {
   it.effect.prop(
-    "10,000 random steps agree",
+    `${runs * steps} random steps agree`,
     [fc.array(command, { minLength: steps, maxLength: steps })],
     ([commands]) =>
       withQuickClock(Effect.gen(function*() {

@@ -4,7 +4,8 @@ import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import * as TestClock from "effect/TestClock"
 import * as RetryBudget from "../../src/resilience/RetryBudget.js"
-import { model, steps, withQuickClock } from "./support.js"
+import { model, runs, steps } from "./model.js"
+import { withQuickClock } from "./support.js"
 
 const command = fc.oneof(
   { weight: 5, arbitrary: fc.constant("call" as const) },
@@ -14,7 +15,7 @@ const command = fc.oneof(
 
 describe("RetryBudget against a reference model", () => {
   it.effect.prop(
-    "10,000 random steps agree",
+    `${runs * steps} random steps agree`,
     [
       fc.constantFrom(0, 0.2, 0.5, 1),
       fc.constantFrom(0, 0.1, 0.3, 1),

@@ -98,7 +98,3 @@ export const collect = <C, A, E, R>(
     yield* Fiber.interrupt(fiber)
     return seen
   }))
-
-/** 100 runs of 100 commands, always the same ones. */
-export const steps = 100
-export const model = { fastCheck: { numRuns: 100, seed: 20260831 }, timeout: 60_000 }

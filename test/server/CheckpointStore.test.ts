@@ -18,6 +18,7 @@ import type { RunState } from "../../src/engine/Engine.js"
 import { type Fault, FaultInjector, type FaultPoint } from "../../src/server/app/FaultInjector.js"
 import * as CheckpointStore from "../../src/server/checkpoints/CheckpointStore.js"
 import * as ServerConfig from "../../src/server/ServerConfig.js"
+import { sized } from "../support/deep.js"
 import { checkpointPath, stateOf } from "./fixtures/checkpoints.js"
 
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)
@@ -42,6 +43,9 @@ const open = (dataDir: string, decide: (point: FaultPoint) => ReadonlyArray<Faul
 const valueOf = (state: RunState) => state.weights[0]!.data[0]
 
 const a = checkpointPath("a")
+
+const extra = 20_000
+const kills = sized(100, 20)
 
 describe("CheckpointStore", () => {
   it.scoped("gives back what was saved, weights and optimiser, after a restart", () =>
@@ -207,39 +211,41 @@ describe("CheckpointStore", () => {
       assert.isFalse(yield* fs.exists(`${dataDir}/server.pid`))
     }).pipe(Effect.provide(platform)))
 
-  it.scopedLive("has a loadable checkpoint after SIGKILL at 100 random points of a save", () =>
-    Effect.gen(function*() {
-      const fs = yield* FileSystem.FileSystem
-      const program = yield* bundle
-      const lane = Effect.gen(function*() {
-        const dataDir = yield* directory
-        const first = yield* open(dataDir)
-        yield* first.store.save(a, stateOf(0, extra), {})
-        yield* first.close
-        let last = 0
-        let midway = 0
-        for (let killed = 0; killed < 25; killed++) {
-          const child = yield* startSaver(program, dataDir, last + 1)
-          // a save takes some milliseconds: kills fall into all of its steps, and between saves
-          yield* Effect.sleep(yield* Random.nextRange(0, 12))
-          const reported = Math.max(last, yield* child.kill)
-          if ((yield* fs.readDirectory(`${dataDir}/tmp`)).length > 0) midway++
-          const { close, store } = yield* open(dataDir)
-          const found = valueOf(yield* store.load(a, { optimizer: true }))!
-          // the last one that was reported, or the one that was under way
-          assert.include([reported, reported + 1], found)
-          assert.deepStrictEqual(yield* store.load(a, { optimizer: true }), stateOf(found, extra))
-          last = found
-          yield* close
-        }
-        return midway
-      })
-      const midway = yield* Effect.all([lane, lane, lane, lane], { concurrency: "unbounded" })
-      assert.isAbove(Math.max(...midway), 0, "no kill hit a save")
-    }).pipe(Effect.provide(platform), Effect.withRandom(Random.make("kill"))), 120_000)
+  it.scopedLive(
+    `has a loadable checkpoint after SIGKILL at ${kills} random points of a save`,
+    () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const program = yield* bundle
+        const lane = Effect.gen(function*() {
+          const dataDir = yield* directory
+          const first = yield* open(dataDir)
+          yield* first.store.save(a, stateOf(0, extra), {})
+          yield* first.close
+          let last = 0
+          let midway = 0
+          for (let killed = 0; killed < kills / 4; killed++) {
+            const child = yield* startSaver(program, dataDir, last + 1)
+            // a save takes some milliseconds: kills fall into all of its steps, and between saves
+            yield* Effect.sleep(yield* Random.nextRange(0, 12))
+            const reported = Math.max(last, yield* child.kill)
+            if ((yield* fs.readDirectory(`${dataDir}/tmp`)).length > 0) midway++
+            const { close, store } = yield* open(dataDir)
+            const found = valueOf(yield* store.load(a, { optimizer: true }))!
+            // the last one that was reported, or the one that was under way
+            assert.include([reported, reported + 1], found)
+            assert.deepStrictEqual(yield* store.load(a, { optimizer: true }), stateOf(found, extra))
+            last = found
+            yield* close
+          }
+          return midway
+        })
+        const midway = yield* Effect.all([lane, lane, lane, lane], { concurrency: "unbounded" })
+        assert.isAbove(Math.max(...midway), 0, "no kill hit a save")
+      }).pipe(Effect.provide(platform), Effect.withRandom(Random.make("kill"))),
+    120_000
+  )
 })
-
-const extra = 20_000
 
 /** The saving program as one file, which starts faster than a hundred. The bundler is the one that tsx brings. */
 const bundle = Effect.flatMap(directory, (folder) =>

@@ -10,9 +10,10 @@ import { RequestSchema } from "../../src/protocol/ForwardBackwardJson.js"
 import { RetrieveFutureRequest } from "../../src/protocol/Futures.js"
 import { SampleRequest } from "../../src/protocol/Sampling.js"
 import { TinkerCompleteApi } from "../../src/protocol/TinkerApi.js"
+import { sized } from "../support/deep.js"
 import * as Harness from "./fixtures/harness.js"
 
-const total = 20_000
+const total = sized(20_000)
 const atOnce = 25
 
 /** Text that no answer may repeat, and that is no valid id or name. */
