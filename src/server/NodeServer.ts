@@ -21,6 +21,7 @@ import type * as Net from "node:net"
 import type { Engine } from "../engine/Engine.js"
 import { isReset } from "./app/faults.js"
 import type { CheckpointError } from "./checkpoints/CheckpointStore.js"
+import { Reached } from "./http/location.js"
 import * as Server from "./Server.js"
 import type * as ServerConfig from "./ServerConfig.js"
 
@@ -72,17 +73,26 @@ export const make = (
     })
     yield* Effect.addFinalizer(() => Effect.zipRight(server.drain, close(node, requests)))
     yield* http.serve(
-      Effect.zipWith(HttpServerRequest.HttpServerRequest, server.app, (request, response) => {
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
-        if (isReset(response)) socket.destroy()
-        return response.body._tag === "Stream" ? breaking(response, response.body, socket) : response
+        return Effect.provideService(server.app, Reached, reached(socket)).pipe(
+          Effect.map((response) => {
+            if (isReset(response)) socket.destroy()
+            return response.body._tag === "Stream" ? breaking(response, response.body, socket) : response
+          })
+        )
       })
     )
     const { address } = http
     const port = address._tag === "TcpAddress" ? address.port : 0
-    const shown = host.includes(":") ? `[${host}]` : host
-    return { host, port, url: `http://${shown}:${port}` }
+    return { host, port, url: urlOf(host, port) }
   })
+
+const urlOf = (host: string, port: number): string => `http://${host.includes(":") ? `[${host}]` : host}:${port}`
+
+/** The address at which a connection arrived; an IPv4 address may come in the clothes of an IPv6 one. */
+const reached = ({ localAddress, localPort }: Net.Socket): string =>
+  urlOf((localAddress ?? "127.0.0.1").replace(/^::ffff:/, ""), localPort ?? 0)
 
 /** A stream that fails breaks its connection, so that nobody takes what came of it for the whole. */
 const breaking = (

@@ -37,6 +37,8 @@ export class Server extends Context.Tag("tinkex/Server")<Server, {
   readonly fetch: (request: Request) => Promise<Response>
   /** A client whose requests go straight to the application, without a socket, whatever host they name. */
   readonly client: HttpClient.HttpClient
+  /** Every route, and whether it answers those who have no key. */
+  readonly routes: ReadonlyArray<{ readonly method: string; readonly path: string; readonly open: boolean }>
   /** Makes polls that are being held answer now, so that connections can be closed. */
   readonly drain: Effect.Effect<void>
   readonly stats: Effect.Effect<Stats>
@@ -82,8 +84,8 @@ const make = Effect.gen(function*() {
       keptResultBytes: future.bytes
     }
   })
-  const app = yield* App.make(stats, yield* CountedEngine.Work)
-  return { app, ...(yield* Web.make(app)), drain: futures.release, stats }
+  const { app, routes } = yield* App.make(stats, yield* CountedEngine.Work)
+  return { app, routes, ...(yield* Web.make(app)), drain: futures.release, stats }
 })
 
 /**

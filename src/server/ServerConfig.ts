@@ -20,6 +20,11 @@ export interface Options {
   readonly dataDir?: string | undefined
   /** Requests must carry it in `X-API-Key` (or as a bearer token). Absent: any key, and none, is accepted. */
   readonly apiKey?: Redacted.Redacted | undefined
+  /**
+   * The URL that links to files begin with, for servers behind a proxy. Absent: the address under which the connection
+   * reached the server. What requests say of their host is never used.
+   */
+  readonly publicUrl?: string | undefined
   /** Take `load_weights` only as a run's first operation, as the hosted service does (wire-protocol 5.10). */
   readonly strictLoad?: boolean | undefined
   /** How long `retrieve_future` is held before it answers 408. Clients give up at 45 s (server-semantics 1.4). */
@@ -89,6 +94,7 @@ export const defaultLimits: Limits = {
 export class ServerConfig extends Context.Tag("tinkex/server/ServerConfig")<ServerConfig, {
   readonly dataDir: string | undefined
   readonly apiKey: Redacted.Redacted | undefined
+  readonly publicUrl: string | undefined
   readonly strictLoad: boolean
   readonly longPoll: Duration.Duration
   readonly resultRetention: Duration.Duration
@@ -108,6 +114,7 @@ export class ServerConfig extends Context.Tag("tinkex/server/ServerConfig")<Serv
 export const make = (options: Options = {}): Context.Tag.Service<ServerConfig> => ({
   dataDir: options.dataDir,
   apiKey: options.apiKey,
+  publicUrl: options.publicUrl,
   strictLoad: options.strictLoad ?? false,
   longPoll: Duration.decode(options.longPoll ?? "25 seconds"),
   resultRetention: Duration.decode(options.resultRetention ?? "15 minutes"),

@@ -67,6 +67,29 @@ const start = (options: ServerConfig.Options & NodeServer.ListenOptions = {}) =>
   })
 
 describe("NodeServer", () => {
+  it.scopedLive("takes nothing from the Host header into links", () =>
+    Effect.gen(function*() {
+      const node = yield* start()
+      const model = yield* node.model
+      const saved = yield* node.call("POST", "/save_weights", { model_id: model, path: "one", seq_id: 1 })
+      yield* node.call("POST", "/retrieve_future", { request_id: saved.body.request_id })
+      const path = `/api/v1/training_runs/${model}/checkpoints/weights/one/archive`
+      const headers = { host: "evil.example", "x-forwarded-host": "evil.example", "x-forwarded-proto": "https" }
+      const { location, text } = yield* Effect.promise(() =>
+        new Promise<{ location: string; text: string }>((resolve, reject) => {
+          const request = Http.get({ host: "127.0.0.1", port: node.port, path, headers }, (response) => {
+            let text = ""
+            response.on("data", (chunk) => text += String(chunk))
+            response.on("end", () => resolve({ location: response.headers.location ?? "", text }))
+          })
+          request.on("error", reject)
+        })
+      )
+      assert.isTrue(location.startsWith(`${node.url}/api/v1/files/`), location)
+      assert.notInclude(text, "evil")
+      assert.strictEqual((yield* Effect.promise(() => fetch(location))).status, 200)
+    }))
+
   it.scopedLive("listens on this machine only, on any free port, and stops when its scope closes", () =>
     Effect.gen(function*() {
       const one = yield* start()

@@ -11,13 +11,13 @@ import * as OpenApi from "@effect/platform/OpenApi"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
+import { prefix } from "../../protocol/Routes.js"
 import { TinkerCompleteApi } from "../../protocol/TinkerApi.js"
 import { Uploads } from "../futures/uploads.js"
 import { unauthorized } from "../http/auth.js"
 import * as Body from "../http/body.js"
 import * as Http from "../http/http.js"
-import { endpointOf, localPath } from "../http/location.js"
+import { localPath } from "../http/location.js"
 import { notFound, Refusal } from "../http/refusal.js"
 import { Tokens } from "../http/tokens.js"
 import { routes as checkpointRoutes } from "../routes/checkpoints.js"
@@ -37,8 +37,11 @@ import { FaultInjector } from "./FaultInjector.js"
 import * as Faults from "./faults.js"
 import * as ServerMetrics from "./serverMetrics.js"
 
-/** Endpoints that need no key: those who watch over the server have none, and links to files are signed. */
-const open: ReadonlySet<string> = new Set(["healthz", "files"])
+/** What answers a request, and whom. */
+interface Guarded<R> {
+  readonly open: boolean
+  readonly handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal, R>
+}
 
 const openApi = Effect.sync(() => Http.json(OpenApi.fromApi(TinkerCompleteApi)))
 
@@ -50,7 +53,49 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, wor
   const metrics = yield* ServerMetrics.make(stats, work)
   const reader = Body.make(config.limits.bodyBytes, yield* Uploads)
 
-  const routes = yield* Effect.all([
+  /** The answer to whoever may have it. */
+  const answer = <R>(
+    route: Guarded<R>,
+    request: HttpServerRequest.HttpServerRequest,
+    info: Http.RequestInfo,
+    now: number
+  ) =>
+    Effect.suspend(() => {
+      const refusal = route.open
+        ? undefined
+        : unauthorized(request.headers, config.apiKey, (text) => tokens.isJwt(text, now))
+      return refusal === undefined ? Effect.scoped(route.handler) : Effect.fail(refusal)
+    }).pipe(
+      Effect.provideService(Http.RequestInfo, info),
+      Effect.provideService(Http.BodyReader, reader),
+      Effect.catchAllCause((cause) => failed(cause, info))
+    )
+
+  /** What happens to every request once its route is found: faults, the key, the handler, metrics. */
+  const serve = <R>(endpoint: string, route: Guarded<R>) =>
+    Effect.gen(function*() {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const started = yield* Clock.currentTimeMillis
+      const info: Http.RequestInfo = { endpoint, modelId: undefined, seqId: undefined, requestId: undefined }
+      const point = { endpoint, method: request.method, path: localPath(request.url).path }
+      const early = yield* Effect.flatMap(faults({ ...point, phase: "request" }), Faults.beforeRequest)
+      if (early !== undefined) return early
+      const response = yield* answer(route, request, info, started)
+      yield* metrics.answered(endpoint, response.status, started)
+      const iteration = Number(request.headers["x-tinker-request-iteration"] ?? Number.NaN)
+      const injected = yield* faults({
+        ...point,
+        phase: "reply",
+        status: response.status,
+        modelId: info.modelId,
+        seqId: info.seqId,
+        requestId: info.requestId,
+        iteration: Number.isSafeInteger(iteration) ? iteration : undefined
+      })
+      return injected.length === 0 ? response : yield* Faults.onReply(response, injected)
+    })
+
+  const routes = (yield* Effect.all([
     serviceRoutes,
     sessionRoutes,
     modelRoutes,
@@ -61,69 +106,38 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, wor
     organisationRoutes,
     checkpointRoutes,
     fileRoutes
-  ])
-  const router = yield* HttpRouter.toHttpApp(HttpRouter.fromIterable([
-    ...routes.flat().map(({ handler, method, path }) => HttpRouter.makeRoute(method, `/api/v1${path}`, handler)),
-    HttpRouter.makeRoute("GET", "/metrics", metrics.app),
-    HttpRouter.makeRoute("GET", "/openapi.json", openApi)
-  ])).pipe(
+  ])).flat().map((route): Http.Route => ({ ...route, path: `${prefix}${route.path}` }))
+  const all = [
+    ...routes,
+    Http.route("GET", "/metrics", metrics.app),
+    Http.route("GET", "/openapi.json", openApi)
+  ]
+
+  const router = yield* HttpRouter.toHttpApp(HttpRouter.fromIterable(
+    all.map((route) => HttpRouter.makeRoute(route.method, route.path, serve(Http.endpointOf(route.path), route)))
+  )).pipe(
     // signed links are long
     HttpRouter.withRouterConfig({ maxParamLength: 4096 })
   )
-
-  const answer = (
-    request: HttpServerRequest.HttpServerRequest,
-    info: Http.RequestInfo,
-    now: number
-  ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-    Effect.suspend(() => {
-      const refusal = open.has(info.endpoint)
-        ? undefined
-        : unauthorized(request.headers, config.apiKey, (text) => tokens.isJwt(text, now))
-      return refusal === undefined ? Effect.scoped(router) : Effect.fail(refusal)
-    }).pipe(
-      Effect.provideService(HttpServerRequest.HttpServerRequest, request),
-      Effect.provideService(Http.RequestInfo, info),
-      Effect.provideService(Http.BodyReader, reader),
-      Effect.catchAllCause((cause) => failed(cause, info))
-    )
+  // no route is no exception: who has no key does not learn what there is
+  const nowhere = serve("unknown", { open: false, handler: notFound("There is nothing under this path and method") })
 
   const app: HttpApp.Default = Effect.flatMap(
     HttpServerRequest.HttpServerRequest,
-    (original) =>
-      Effect.gen(function*() {
-        const started = yield* Clock.currentTimeMillis
-        const { path, url } = localPath(original.url)
-        const endpoint = endpointOf(path)
-        const info: Http.RequestInfo = { endpoint, modelId: undefined, seqId: undefined, requestId: undefined }
-        const point = { endpoint, method: original.method, path }
-        const early = yield* Effect.flatMap(faults({ ...point, phase: "request" }), Faults.beforeRequest)
-        if (early !== undefined) return early
-        const response = yield* answer(original.modify({ url }), info, started)
-        yield* metrics.answered(endpoint, response.status, started)
-        const iteration = Number(original.headers["x-tinker-request-iteration"] ?? Number.NaN)
-        const injected = yield* faults({
-          ...point,
-          phase: "reply",
-          status: response.status,
-          modelId: info.modelId,
-          seqId: info.seqId,
-          requestId: info.requestId,
-          iteration: Number.isSafeInteger(iteration) ? iteration : undefined
-        })
-        return injected.length === 0 ? response : yield* Faults.onReply(response, injected)
-      })
+    (request) =>
+      Effect.provideService(
+        Effect.catchTag(router, "RouteNotFound", () => nowhere),
+        HttpServerRequest.HttpServerRequest,
+        request.modify({ url: localPath(request.url).url })
+      )
   ).pipe(Effect.interruptible)
-  return app
+  return { app, routes: all }
 })
 
 const failed = (cause: Cause.Cause<unknown>, info: Http.RequestInfo) => {
   const error = Cause.squash(cause)
   if (error instanceof Refusal) return Effect.succeed(Http.refused(error))
   if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>) // holds no failure
-  if (Predicate.isTagged(error, "RouteNotFound")) {
-    return Effect.succeed(Http.refused(notFound("There is nothing under this path and method")))
-  }
   return Effect.as(
     Effect.logError(`${info.endpoint} failed unexpectedly`, cause),
     Http.refused(new Refusal({ status: 500, detail: "The server failed to handle the request" }))

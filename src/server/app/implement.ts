@@ -74,6 +74,7 @@ const toRoute = (
   return {
     method: endpoint.method,
     path: endpoint.path,
+    open: false,
     handler: Effect.gen(function*() {
       const request: Record<string, unknown> = { fingerprint: "" }
       if (decodePath !== undefined) request["path"] = yield* Effect.flatMap(HttpRouter.params, decodePath)

@@ -10,8 +10,8 @@ import { Refusal } from "./refusal.js"
 
 /** The key that a request carries: `X-API-Key`, as all clients of the protocol send it, or a bearer token. */
 const keyOf = (headers: Headers.Headers): string | undefined => {
-  const bearer = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "")
-  return headers["x-api-key"] ?? bearer?.[1]
+  const header = headers["x-api-key"] ?? ""
+  return header === "" ? /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "")?.[1] : header
 }
 
 /**

@@ -49,15 +49,37 @@ export type Provided =
 export interface Route {
   readonly method: HttpMethod.HttpMethod
   readonly path: HttpRouter.PathInput
+  /** Whether it answers those who have no key. */
+  readonly open: boolean
   readonly handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal, Provided>
 }
 
-/** @internal */
+/**
+ * A route for those who have the key.
+ *
+ * @internal
+ */
 export const route = (method: HttpMethod.HttpMethod, path: HttpRouter.PathInput, handler: Route["handler"]): Route => ({
   method,
   path,
+  open: false,
   handler
 })
+
+/**
+ * The same for everybody.
+ *
+ * @internal
+ */
+export const open = (self: Route): Route => ({ ...self, open: true })
+
+/**
+ * The last fixed part of a route's path, which names its endpoint.
+ *
+ * @internal
+ */
+export const endpointOf = (path: string): string =>
+  path.split("/").findLast((part) => part !== "" && !part.startsWith(":")) ?? path
 
 /**
  * A POST of JSON that the description of the endpoints leaves out.

@@ -1,15 +1,17 @@
 /**
- * Where a request goes.
+ * Where a request goes, and how the server is reached.
  *
  * @internal
  */
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 const prefix = "/api/v1/"
 
 /**
- * The path below any base path, with ids decoded: clients send `:` and `/` in ids literally and percent-encoded.
+ * The path below any base path, with ids decoded: clients send `:` and `/` in ids literally and percent-encoded. What
+ * some routers take for the end of a path (`;`, `#`) is a character like any other here.
  *
  * @internal
  */
@@ -19,78 +21,33 @@ export const localPath = (url: string): { readonly path: string; readonly url: s
   const whole = start < 0 ? "/" : url.slice(start, query < 0 ? undefined : query)
   const at = whole.indexOf(prefix)
   const local = at < 0 ? whole : whole.slice(at)
-  const path = local.replaceAll(/%3a/gi, ":").replaceAll(/%2f/gi, "/")
+  const path = local.replaceAll(/%3a/gi, ":").replaceAll(/%2f/gi, "/").replaceAll(";", "%3B").replaceAll("#", "%23")
   return { path, url: query < 0 ? path : path + url.slice(query) }
 }
 
-const words = new Set([
-  "healthz",
-  "config",
-  "dynamic_config",
-  "token",
-  "me",
-  "get_server_capabilities",
-  "telemetry",
-  "create_session",
-  "session_heartbeat",
-  "sessions",
-  "finish",
-  "project",
-  "trace_export",
-  "search",
-  "create_model",
-  "get_info",
-  "unload_model",
-  "copy_weights",
-  "forward_backward",
-  "forward",
-  "optim_step",
-  "create_custom_loss",
-  "save_weights",
-  "save_weights_for_sampler",
-  "save_weights_external",
-  "load_weights",
-  "weights_info",
-  "create_sampling_session",
-  "join_sampling_session",
-  "samplers",
-  "asample",
-  "cancel_future",
-  "retrieve_future",
-  "retrieve_futures",
-  "training_runs",
-  "checkpoints",
-  "archive",
-  "publish",
-  "ttl",
-  "external_weights_urls",
-  "files",
-  "audit",
-  "events",
-  "current",
-  "metrics"
-])
-
 /**
- * The last fixed part of a path, which names its endpoint; `unknown` for paths that have none.
+ * The address under which a connection reached the server, `http://host:port`, as the server itself knows it. Absent
+ * where there are no connections: then the URL of the request is that of the program that called.
  *
  * @internal
  */
-export const endpointOf = (path: string): string =>
-  path.split("/").reverse().find((part) => words.has(part)) ?? "unknown"
+export class Reached extends Context.Reference<Reached>()("tinkex/server/Reached", {
+  defaultValue: (): string | undefined => undefined
+}) {}
 
 /**
- * The URL under which the client reached the server, up to the path of the protocol.
+ * The URL up to the path of the protocol, for links. Nothing that a client says of the host goes into it.
  *
  * @internal
  */
-export const origin: Effect.Effect<string, never, HttpServerRequest.HttpServerRequest> = Effect.map(
-  HttpServerRequest.HttpServerRequest,
-  ({ headers, originalUrl }) => {
+export const origin = (
+  publicUrl: string | undefined
+): Effect.Effect<string, never, HttpServerRequest.HttpServerRequest> =>
+  Effect.gen(function*() {
+    if (publicUrl !== undefined) return publicUrl.replace(/\/+$/, "")
+    const reached = yield* Reached
+    const { originalUrl } = yield* HttpServerRequest.HttpServerRequest
     const absolute = /^(https?:\/\/[^/]+)(.*)$/.exec(originalUrl)
     const path = absolute?.[2] ?? originalUrl
-    const base = path.slice(0, Math.max(0, path.indexOf(prefix)))
-    const scheme = headers["x-forwarded-proto"] === "https" ? "https" : "http"
-    return `${absolute?.[1] ?? `${scheme}://${headers["host"] ?? "localhost"}`}${base}`
-  }
-)
+    return `${reached ?? absolute?.[1] ?? ""}${path.slice(0, Math.max(0, path.indexOf(prefix)))}`
+  })

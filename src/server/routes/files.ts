@@ -15,10 +15,11 @@ import { pathOf, stored } from "../checkpoints/checkpointPath.js"
 import { CheckpointStore } from "../checkpoints/CheckpointStore.js"
 import * as Tar from "../checkpoints/tar.js"
 import * as Body from "../http/body.js"
-import { json, route } from "../http/http.js"
+import { json, open, route } from "../http/http.js"
 import { origin } from "../http/location.js"
 import { forbidden } from "../http/refusal.js"
 import { linkMillis, Tokens } from "../http/tokens.js"
+import { ServerConfig } from "../ServerConfig.js"
 
 const decodeCheckpoint = Body.decode(
   Schema.Struct({ run: Schema.String, kind: Schema.String, name: Schema.String })
@@ -29,6 +30,7 @@ const encodeUrl = Schema.encode(ArchiveUrl)
 /** @internal */
 export const routes = Effect.gen(function*() {
   const checkpoints = yield* CheckpointStore
+  const config = yield* ServerConfig
   const tokens = yield* Tokens
 
   const follow = (token: string) =>
@@ -50,7 +52,7 @@ export const routes = Effect.gen(function*() {
         )
         yield* stored(checkpoints.get(path))
         const expires = (yield* Clock.currentTimeMillis) + linkMillis
-        const url = `${yield* origin}/api/v1/files/${tokens.link(path, expires)}/archive.tar`
+        const url = `${yield* origin(config.publicUrl)}/api/v1/files/${tokens.link(path, expires)}/archive.tar`
         const body = yield* Effect.orDie(encodeUrl({ url, expires: DateTime.unsafeMake(expires) }))
         return HttpServerResponse.setHeaders(json(body, 302), {
           location: url,
@@ -58,7 +60,8 @@ export const routes = Effect.gen(function*() {
         })
       })
     ),
-    route(
+    // the link is signed: who has it may follow it
+    open(route(
       "GET",
       "/files/:token/:file",
       Effect.gen(function*() {
@@ -75,6 +78,6 @@ export const routes = Effect.gen(function*() {
         )
         return HttpServerResponse.uint8Array(Tar.pack(files, entry.createdAt), { contentType: "application/x-tar" })
       })
-    )
+    ))
   ]
 })

@@ -24,11 +24,13 @@ import { uuid } from "../http/uuid.js"
 import { Runs } from "../runs/Runs.js"
 import { submitOperation } from "../runs/submitOperation.js"
 import { Samplers } from "../samplers/Samplers.js"
+import { ServerConfig } from "../ServerConfig.js"
 import { type Session, Sessions } from "../sessions/Sessions.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {
   const checkpoints = yield* CheckpointStore
+  const config = yield* ServerConfig
   const futures = yield* Futures
   const runs = yield* Runs
   const samplers = yield* Samplers
@@ -115,7 +117,7 @@ export const routes = Effect.gen(function*() {
         }
         const entry = yield* stored(checkpoints.get(self))
         const expires = (yield* Clock.currentTimeMillis) + linkMillis
-        const base = `${yield* origin}/api/v1/files/${tokens.link(self, expires)}`
+        const base = `${yield* origin(config.publicUrl)}/api/v1/files/${tokens.link(self, expires)}`
         return {
           urls: Object.fromEntries(entry.files.map(({ name }) => [name, `${base}/${name}`])),
           expires: DateTime.unsafeMake(expires)
