@@ -65,8 +65,13 @@ const local: ReadonlyArray<TinkexError.TinkexError> = [
     lastQueueState: "paused_capacity",
     reason: "busy"
   }),
-  new TinkexError.CircuitOpen({ operation: "o", circuit: "training", reopensIn: Duration.seconds(3) }),
-  new TinkexError.ClientClosed({ operation: "o", client: "training client m" }),
+  new TinkexError.CircuitOpen({
+    operation: "o",
+    circuit: "training",
+    reopensIn: Duration.seconds(3),
+    certainlyNotSent: true
+  }),
+  new TinkexError.ClientClosed({ operation: "o", client: "training client m", certainlyNotSent: true }),
   new TinkexError.InvalidInput({ field: "f", expected: "e", actual: "a" }),
   new TinkexError.RequestTimeout({ operation: "o", timeout: Duration.seconds(60), detail: "" }),
   new TinkexError.ConnectionError({
@@ -351,11 +356,18 @@ describe("fromHttpClientError", () => {
       ["ECONNRESET", "reset", false],
       ["EPIPE", "reset", false],
       ["UND_ERR_SOCKET", "reset", false],
-      ["UND_ERR_DESTROYED", "reset", true],
+      ["UND_ERR_CLOSED", "reset", true],
+      ["UND_ERR_DESTROYED", "reset", false],
       ["ERR_INVALID_URL", "request", true],
       ["SELF_SIGNED_CERT_IN_CHAIN", "tls", true],
       ["ERR_TLS_CERT_ALTNAME_INVALID", "tls", true],
-      ["EPROTO", "tls", true],
+      ["ERR_SSL_WRONG_VERSION_NUMBER", "tls", true],
+      ["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "tls", false],
+      ["EPROTO", "tls", false],
+      ["EMFILE", "local", false],
+      ["EPERM", "local", false],
+      ["HPE_HEADER_OVERFLOW", "protocol", false],
+      ["UND_ERR_HEADERS_OVERFLOW", "protocol", false],
       ["ENEW", "unknown", false],
       ["constructor", "unknown", false]
     ]
@@ -366,6 +378,34 @@ describe("fromHttpClientError", () => {
         { _tag: "ConnectionError", reason, certainlyNotSent, origin: "http://127.0.0.1:8787" },
         code
       )
+    }
+  })
+
+  it("what the system was asked to do tells whether a connection stood", () => {
+    for (const code of ["ETIMEDOUT", "EHOSTUNREACH", "ECONNRESET", "EMFILE", "EPERM"]) {
+      for (const syscall of ["connect", "getaddrinfo"]) {
+        assert.isTrue(
+          Reflect.get(of(Object.assign(coded(code), { syscall })), "certainlyNotSent"),
+          `${syscall} ${code}`
+        )
+      }
+      for (const syscall of ["read", "write"]) {
+        assert.isFalse(
+          Reflect.get(of(Object.assign(coded(code), { syscall })), "certainlyNotSent"),
+          `${syscall} ${code}`
+        )
+      }
+    }
+    const tries = [coded("ECONNREFUSED"), Object.assign(coded("ETIMEDOUT"), { syscall: "connect" })]
+    assert.deepInclude(of(new AggregateError(tries)), { reason: "refused", certainlyNotSent: true })
+    assert.deepInclude(of(new AggregateError([...tries, coded("ECONNRESET")])), { certainlyNotSent: false })
+  })
+
+  it("tells codes that nobody here knows by their own name, and nothing else", () => {
+    assert.deepInclude(of(coded("ENEW")), { reason: "unknown", detail: "ENEW" })
+    assert.deepInclude(of(new Error("x", { cause: coded("UND_ERR_NEW") })), { detail: "UND_ERR_NEW" })
+    for (const code of ["a secret prompt", "", "X".repeat(80), "lower"]) {
+      assert.deepInclude(of(coded(code)), { detail: "" })
     }
   })
 

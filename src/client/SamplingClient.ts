@@ -145,4 +145,10 @@ export const sampleCurrent = (
     Effect.flatMap(registry.current, (entry) =>
       Option.isSome(entry)
         ? entry.value.client.sample(options)
-        : Effect.fail(new ClientClosed({ operation: "sample", client: "every sampling client of this fiber" }))))
+        : Effect.fail(
+          new ClientClosed({
+            operation: "sample",
+            client: "every sampling client of this fiber",
+            certainlyNotSent: true
+          })
+        )))

@@ -15,7 +15,7 @@ import type { Datum } from "../protocol/Datum.js"
 import { InvalidInput } from "../protocol/InvalidInput.js"
 import * as TensorData from "../protocol/TensorData.js"
 import type { ForwardBackwardOutput } from "../protocol/Training.js"
-import type { TinkexError } from "../TinkexError.js"
+import { mayHaveArrived, type TinkexError } from "../TinkexError.js"
 import type { Logprobs, Regularizer } from "./Regularizer.js"
 
 /**
@@ -325,9 +325,12 @@ export const forwardBackwardCustom = <E, R>(
     )
     const forward = yield* Effect.flatMap(training.forward(unweighted, "cross_entropy"), Future.await)
     const evaluation = yield* Effect.flatMap(logprobsOf(forward), (logprobs) => evaluate(loss, data, logprobs))
-    const backward = yield* training.forwardBackward(
-      data.map((datum, d) => withWeights(datum, Float32Array.from(evaluation.gradients[d], (g) => -g))),
-      "cross_entropy"
+    const backward = yield* Effect.mapError(
+      training.forwardBackward(
+        data.map((datum, d) => withWeights(datum, Float32Array.from(evaluation.gradients[d], (g) => -g))),
+        "cross_entropy"
+      ),
+      mayHaveArrived
     )
     return Future.map(backward, (output) => ({
       ...output,

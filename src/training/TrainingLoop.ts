@@ -20,7 +20,7 @@ import type {
   LossFnConfig,
   OptimStepResponse
 } from "../protocol/Training.js"
-import type { TinkexError } from "../TinkexError.js"
+import { mayHaveArrived, type TinkexError } from "../TinkexError.js"
 
 /**
  * What one step does.
@@ -59,7 +59,7 @@ export const trainStep = (
 ): Effect.Effect<Future.Future<StepResult>, TinkexError> =>
   Effect.gen(function*() {
     const output = yield* training.forwardBackward(data, options.loss, options.config)
-    const update = yield* training.optimStep(options.adam)
+    const update = yield* Effect.mapError(training.optimStep(options.adam), mayHaveArrived)
     return Future.zipWith(output, update, (output, update) => ({ output, update }))
   })
 

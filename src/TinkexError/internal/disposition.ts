@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type { TinkexError } from "../../TinkexError.js"
+import { CircuitOpen, ClientClosed, ConnectionError } from "./errors.js"
 import { maxRetryAfter } from "./mapping.js"
 
 /**
@@ -52,7 +53,7 @@ export interface Disposition {
   readonly breaker: "failure" | "success" | "ignore"
   /** How far the tenant's back-off deadline is pushed out, if at all. */
   readonly limiter: Option.Option<Duration.Duration>
-  /** The request never left: its sequence number can be given back. */
+  /** No attempt of the call can have arrived: its sequence number can be given back, and it can be made again. */
   readonly certainlyNotSent: boolean
   /** The caller's own mistake; reported to the service's telemetry as such. */
   readonly userError: boolean
@@ -90,6 +91,25 @@ export const disposition = (error: TinkexError, operationClass: OperationClass):
   return normal
 }
 
+/**
+ * The error of a call of which another attempt, or an earlier request, may have arrived: it no longer claims that nothing was
+ * sent. For whoever makes one call of several requests.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const mayHaveArrived = <E>(error: E): E => {
+  if (!(error instanceof ConnectionError || error instanceof CircuitOpen || error instanceof ClientClosed)) return error
+  if (!error.certainlyNotSent) return error
+  const fields = { ...error, certainlyNotSent: false }
+  // the same class, of the same fields
+  return (error instanceof ConnectionError
+    ? new ConnectionError(fields as ConnectionError)
+    : error instanceof CircuitOpen
+    ? new CircuitOpen(fields as CircuitOpen)
+    : new ClientClosed(fields as ClientClosed)) as E
+}
+
 /** A wait that the server asks for, when it is one that is honoured. */
 const waited = (retryAfter: Duration.Duration | undefined): Retry =>
   retryAfter !== undefined && Duration.greaterThan(retryAfter, Duration.zero) &&
@@ -121,10 +141,14 @@ const table = (error: TinkexError, operationClass: OperationClass): Disposition 
       return { ...base, retry: waited(error.retryAfter), breaker: "failure" }
     case "ConnectionError":
       return error.reason === "request"
-        ? { ...base, certainlyNotSent: true, userError: true }
-        : error.reason === "edge"
-        ? { ...base, retry: backoff }
-        : { ...base, retry: backoff, breaker: "failure", certainlyNotSent: error.certainlyNotSent }
+        ? { ...base, certainlyNotSent: error.certainlyNotSent, userError: true }
+        : {
+          ...base,
+          retry: backoff,
+          // a gateway and this machine say nothing about the service
+          breaker: error.reason === "edge" || error.reason === "local" ? "ignore" : "failure",
+          certainlyNotSent: error.certainlyNotSent
+        }
     case "NotFound":
       return { ...base, retry: polling ? within : no, breaker: "success", userError: true }
     case "FutureExpired":
@@ -143,10 +167,12 @@ const table = (error: TinkexError, operationClass: OperationClass): Disposition 
     case "MalformedResponse":
       return { ...base, breaker: "success" }
     case "CircuitOpen":
+      return { ...base, certainlyNotSent: error.certainlyNotSent }
     case "ClientClosed":
+      return { ...base, certainlyNotSent: error.certainlyNotSent, userError: true }
     case "InvalidInput":
     case "ConfigurationError":
-      return { ...base, certainlyNotSent: true, userError: error._tag !== "CircuitOpen" }
+      return { ...base, certainlyNotSent: true, userError: true }
     case "FutureTimeout":
       return base
   }

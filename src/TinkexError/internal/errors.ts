@@ -212,16 +212,27 @@ export class UnexpectedStatus extends Data.TaggedError("UnexpectedStatus")<Answe
 }
 
 /**
- * How a connection failed.
+ * How a connection failed. `protocol`: what came back is not HTTP that can be read. `local`: this machine refused, for want of
+ * descriptors, memory or permission. `edge`: a gateway turned the request away. `request`: it could not be formed.
  *
  * @since 0.1.0
  * @category models
  */
-export type ConnectionReason = "refused" | "dns" | "reset" | "timeout" | "tls" | "edge" | "request" | "unknown"
+export type ConnectionReason =
+  | "refused"
+  | "dns"
+  | "reset"
+  | "timeout"
+  | "tls"
+  | "protocol"
+  | "local"
+  | "edge"
+  | "request"
+  | "unknown"
 
 /**
- * No answer: the connection could not be made or broke. With `certainlyNotSent` the request never left, so it can be sent
- * again whatever it does, and its sequence number was not used.
+ * No answer: the connection could not be made or broke. With `certainlyNotSent` no attempt of the call can have arrived, so it
+ * can be made again whatever it does, and its sequence number was not used.
  *
  * @since 0.1.0
  * @category errors
@@ -252,6 +263,8 @@ const connectionAdvice: Readonly<Record<ConnectionReason, string>> = {
   reset: "The connection broke; try again",
   timeout: "The server did not accept the connection in time; try again",
   tls: "Check the certificate and whether the base URL should be http or https",
+  protocol: "What came back is no HTTP answer that can be read; check what listens there and what a proxy adds",
+  local: "This machine refused: check its limits (open files, memory) and its rules for outgoing connections",
   edge: "A gateway in front of the service turned the request away; try again",
   request: "The request could not be formed; check the base URL",
   unknown: "Check the network and the base URL"
@@ -388,7 +401,8 @@ export class FutureTimeout extends Data.TaggedError("FutureTimeout")<{
 }
 
 /**
- * Refused here, without sending, because requests of this kind have been failing. Never sent.
+ * Refused here, because requests of this kind have been failing. With `certainlyNotSent` no attempt of the call can have arrived;
+ * without it an earlier attempt may have, and making the call again may do its work twice.
  *
  * @since 0.1.0
  * @category errors
@@ -399,10 +413,12 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
   readonly circuit: string
   /** When the next request is let through. */
   readonly reopensIn: Duration.Duration
+  readonly certainlyNotSent: boolean
 }> {
   readonly [TypeId]: TypeId = TypeId
   override get message(): string {
-    return `${this.operation}: not sent, ${this.circuit} requests have been failing; the next one is let through in ${
+    const what = this.certainlyNotSent ? "not sent" : "given up, though an attempt may have arrived"
+    return `${this.operation}: ${what}, ${this.circuit} requests have been failing; the next one is let through in ${
       Duration.format(this.reopensIn)
     }`
   }
@@ -412,7 +428,8 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
 }
 
 /**
- * The client was closed, because its scope ended or its session was finished. Never sent.
+ * The client was closed, because its scope ended or its session was finished. Without `certainlyNotSent` it was closed while the
+ * result was awaited: the service has the request.
  *
  * @since 0.1.0
  * @category errors
@@ -421,10 +438,12 @@ export class ClientClosed extends Data.TaggedError("ClientClosed")<{
   readonly operation: string
   /** Which client, with its id. */
   readonly client: string
+  readonly certainlyNotSent: boolean
 }> {
   readonly [TypeId]: TypeId = TypeId
   override get message(): string {
-    return `${this.operation}: ${this.client} is closed. Make a new one, or keep its scope open for as long as it is used`
+    const when = this.certainlyNotSent ? "" : ", and the service has the request"
+    return `${this.operation}: ${this.client} is closed${when}. Make a new one, or keep its scope open for as long as it is used`
   }
   override toJSON(): object {
     return plain(this)

@@ -201,11 +201,15 @@ interface CodeMeaning {
 const never = (reason: Errors.ConnectionReason): CodeMeaning => ({ reason, certainlyNotSent: true })
 const maybe = (reason: Errors.ConnectionReason): CodeMeaning => ({ reason, certainlyNotSent: false })
 
-/** Codes of Node, undici and OpenSSL. A request is on its way only once a connection stands. */
+/**
+ * Codes of Node, undici and OpenSSL. A request is on its way once a connection stands, and what is said of a connection may be
+ * said of one that stood.
+ */
 const codes: Readonly<Record<string, CodeMeaning>> = {
   ECONNREFUSED: never("refused"),
   EHOSTUNREACH: never("refused"),
   ENETUNREACH: never("refused"),
+  ENETDOWN: maybe("refused"),
   EADDRNOTAVAIL: never("refused"),
   ENOTFOUND: never("dns"),
   EAI_AGAIN: never("dns"),
@@ -219,31 +223,77 @@ const codes: Readonly<Record<string, CodeMeaning>> = {
   EPIPE: maybe("reset"),
   ECONNABORTED: maybe("reset"),
   UND_ERR_SOCKET: maybe("reset"),
+  UND_ERR_ABORTED: maybe("reset"),
+  // what is refused because the agent was closed was not begun; of one that was destroyed, requests under way end so, too
   UND_ERR_CLOSED: never("reset"),
-  UND_ERR_DESTROYED: never("reset"),
+  UND_ERR_DESTROYED: maybe("reset"),
   ERR_INVALID_URL: never("request"),
-  UND_ERR_INVALID_ARG: never("request")
+  ERR_SOCKET_BAD_PORT: never("request"),
+  UND_ERR_INVALID_ARG: never("request"),
+  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: maybe("protocol"),
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: maybe("protocol"),
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: maybe("protocol"),
+  UND_ERR_HEADERS_OVERFLOW: maybe("protocol"),
+  EMFILE: maybe("local"),
+  ENFILE: maybe("local"),
+  ENOBUFS: maybe("local"),
+  ENOMEM: maybe("local"),
+  EPERM: maybe("local"),
+  EACCES: maybe("local"),
+  ERR_SSL_WRONG_VERSION_NUMBER: never("tls"),
+  ERR_SSL_UNSUPPORTED_PROTOCOL: never("tls"),
+  EPROTO: maybe("tls")
 }
 
 const meaningOf = (code: string): CodeMeaning | undefined =>
   Object.hasOwn(codes, code)
     ? codes[code]
-    : /^(?:CERT_|ERR_TLS_|ERR_SSL_|EPROTO|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH)/.test(code)
+    // certificates are looked at before anything is sent
+    : /^(?:CERT_|ERR_TLS_CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH)/.test(code)
     ? never("tls")
+    : /^(?:ERR_TLS_|ERR_SSL_)/.test(code)
+    ? maybe("tls")
+    : code.startsWith("HPE_")
+    ? maybe("protocol")
     : undefined
 
+interface Coded extends CodeMeaning {
+  readonly code: string
+}
+
+/** What the system was asked to do tells whether a connection stood. */
+const coded = (code: string, meaning: CodeMeaning, syscall: unknown): Coded => ({
+  code,
+  reason: meaning.reason,
+  certainlyNotSent: syscall === "connect" || syscall === "getaddrinfo"
+    ? true
+    : syscall === "read" || syscall === "write"
+    ? false
+    : meaning.certainlyNotSent
+})
+
 /** The first known code down the chain of causes and the members of aggregates. */
-const codeIn = (cause: unknown, depth: number): string | undefined => {
+const knownIn = (cause: unknown, depth: number): Coded | undefined => {
   if (depth > 8 || !Predicate.isObject(cause)) return undefined
-  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && meaningOf(cause.code) !== undefined) {
+  const { code, syscall } = cause as { readonly code?: unknown; readonly syscall?: unknown } // of anything
+  const meaning = typeof code === "string" ? meaningOf(code) : undefined
+  if (meaning !== undefined) return coded(code as string, meaning, syscall) // only texts have a meaning
+  const members = Predicate.hasProperty(cause, "errors") && Array.isArray(cause.errors) ? cause.errors : []
+  const found = members.map((member) => knownIn(member, depth + 1)).filter((one) => one !== undefined)
+  // of several tries to connect, all have to be certain
+  if (found.length > 0) return { ...found[0]!, certainlyNotSent: found.every((one) => one.certainlyNotSent) }
+  return Predicate.hasProperty(cause, "cause") ? knownIn(cause.cause, depth + 1) : undefined
+}
+
+/** A code that nobody here knows: told by its own name, if it is shaped like one. */
+const unknownIn = (cause: unknown, depth: number): string | undefined => {
+  if (depth > 8 || !Predicate.isObject(cause)) return undefined
+  if (
+    Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && /^[A-Z][A-Z0-9_]{2,60}$/.test(cause.code)
+  ) {
     return cause.code
   }
-  const members = Predicate.hasProperty(cause, "errors") && Array.isArray(cause.errors) ? cause.errors : []
-  for (const member of members) {
-    const found = codeIn(member, depth + 1)
-    if (found !== undefined) return found
-  }
-  return Predicate.hasProperty(cause, "cause") ? codeIn(cause.cause, depth + 1) : undefined
+  return Predicate.hasProperty(cause, "cause") ? unknownIn(cause.cause, depth + 1) : undefined
 }
 
 const originOf = (url: string): string => {
@@ -266,8 +316,8 @@ export const fromHttpClientError = (
   operation: string
 ): Errors.ConnectionError | Errors.MalformedResponse => {
   const origin = originOf(error.request.url)
-  const code = codeIn(error.cause, 0)
-  const meaning = code === undefined ? undefined : meaningOf(code)
+  const meaning = knownIn(error.cause, 0)
+  const code = meaning?.code ?? unknownIn(error.cause, 0)
   if (error._tag === "ResponseError") {
     // without a code, as in browsers, only what cannot be parsed is known not to be a connection that broke
     return error.reason === "EmptyBody" || error.cause instanceof SyntaxError

@@ -124,7 +124,9 @@ export const start = <A>(
       onFailure: (cause) =>
         settle(
           Cause.isInterruptedOnly(cause)
-            ? Exit.fail(new ClientClosed({ operation: accepted.operation, client: home.client }))
+            ? Exit.fail(
+              new ClientClosed({ operation: accepted.operation, client: home.client, certainlyNotSent: false })
+            )
             : Exit.failCause(cause)
         ),
       onSuccess: (value) => settle(Exit.succeed(value))

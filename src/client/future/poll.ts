@@ -297,7 +297,8 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
   })
 
   return telemetry.emit({ _tag: "FutureStart", requestId, operation: kind }).pipe(
-    Effect.zipRight(once),
+    // the service has the request, whatever became of the last poll
+    Effect.zipRight(Effect.mapError(once, Errors.mayHaveArrived)),
     Effect.onExit((exit) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const ageMs = now - polling.acceptedAt

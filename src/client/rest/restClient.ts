@@ -21,6 +21,7 @@ import * as Weights from "../../protocol/Weights.js"
 import * as TinkexConfig from "../../TinkexConfig.js"
 import {
   MalformedResponse,
+  mayHaveArrived,
   NotFound,
   RequestFailed,
   requestIdOf,
@@ -437,7 +438,7 @@ export const connect = (
       body: Transport.jsonBody({ sdk_version: sdkVersion })
     }, Service.ClientConfig)
     transport.billing.limit = Duration.seconds(config.billingMaxPauseSeconds)
-    if (config.pjwtAuthEnabled) yield* Auth.useTokens(transport, settings.apiKey)
+    if (config.pjwtAuthEnabled) yield* Effect.mapError(Auth.useTokens(transport, settings.apiKey), mayHaveArrived)
     const reporter = yield* TelemetryReporter.make({ transport, sessionId: undefined })
     return yield* over(Reports.watched(transport, reporter))
   })

@@ -126,7 +126,8 @@ const make = (
   const observer = QueueObserver.make(telemetry, "sampling", samplingSessionId)
   const operation = `sample (sampling session ${samplingSessionId})`
   const policy = core.config.sampleNoRetries ? "none" : settings.samplingRetry.policy
-  const closed = () => new Errors.ClientClosed({ operation, client: `sampling client ${samplingSessionId}` })
+  const closed = () =>
+    new Errors.ClientClosed({ operation, client: `sampling client ${samplingSessionId}`, certainlyNotSent: true })
 
   const cancel = (requestId: string): Effect.Effect<void> =>
     core.dynamic.current.sampleCancelEnabled

@@ -17,7 +17,7 @@ import { type LoraConfig, loraConfig } from "../../protocol/Training.js"
 import { LoadWeightsRequest, LoadWeightsResponse, WeightsInfoResponse } from "../../protocol/Weights.js"
 import * as ConcurrencyGate from "../../resilience/ConcurrencyGate.js"
 import * as TinkexConfig from "../../TinkexConfig.js"
-import type { TinkexError } from "../../TinkexError.js"
+import { mayHaveArrived, type TinkexError } from "../../TinkexError.js"
 import { Tokenizers } from "../../tokenizer/Tokenizers.js"
 import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
@@ -78,7 +78,7 @@ const connect = (transport: Transport.InternalTransport) =>
       transport.gate("sampling").resize({ bytes: config.sampleDispatchBytes }),
       transport.gate("training").resize({ bytes: config.fwdbwdDispatchBytes })
     ))
-    if (config.pjwtAuthEnabled) yield* Auth.useTokens(transport, settings.apiKey)
+    if (config.pjwtAuthEnabled) yield* Effect.mapError(Auth.useTokens(transport, settings.apiKey), mayHaveArrived)
     const fetchDynamic = transport.json({
       operation: "client/dynamic_config",
       method: "POST",
@@ -138,7 +138,7 @@ export const make = (
     const tokenizers = yield* Tokenizers
     const unwatched = yield* Transport.make(settings)
     const { config, dynamic, limits } = yield* connect(unwatched)
-    const session = yield* Session.open(unwatched, telemetry)
+    const session = yield* Effect.mapError(Session.open(unwatched, telemetry), mayHaveArrived)
     const reporter = yield* TelemetryReporter.make({ transport: unwatched, sessionId: session.id })
     const transport = Reports.watched(unwatched, reporter)
     const scope = yield* Effect.scope
@@ -269,17 +269,23 @@ export const make = (
               actual: "one of another kind"
             })
           }
-          const training = yield* createLora(
-            options.baseModel ?? info.baseModel,
-            loraConfig({
-              rank: info.loraRank,
-              trainAttn: info.trainAttn ?? true,
-              trainMlp: info.trainMlp ?? true,
-              trainUnembed: info.trainUnembed ?? true
-            }),
-            options.userMetadata
+          const training = yield* Effect.mapError(
+            createLora(
+              options.baseModel ?? info.baseModel,
+              loraConfig({
+                rank: info.loraRank,
+                trainAttn: info.trainAttn ?? true,
+                trainMlp: info.trainMlp ?? true,
+                trainUnembed: info.trainUnembed ?? true
+              }),
+              options.userMetadata
+            ),
+            mayHaveArrived
           )
-          yield* Effect.flatMap(training.loadState(path, { optimizer, weightsAccessToken: token }), Future.await)
+          yield* training.loadState(path, { optimizer, weightsAccessToken: token }).pipe(
+            Effect.flatMap(Future.await),
+            Effect.mapError(mayHaveArrived)
+          )
           return training
         })
 

@@ -148,6 +148,10 @@ export const open = (
       id,
       state,
       check: (operation) =>
-        Effect.suspend(() => over ? Effect.fail(new ClientClosed({ operation, client: `session ${id}` })) : Effect.void)
+        Effect.suspend(() =>
+          over
+            ? Effect.fail(new ClientClosed({ operation, client: `session ${id}`, certainlyNotSent: true }))
+            : Effect.void
+        )
     }
   })

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
@@ -33,7 +34,7 @@ import {
 } from "../../protocol/Weights.js"
 import * as Zstd from "../../protocol/Zstd.js"
 import * as ConcurrencyGate from "../../resilience/ConcurrencyGate.js"
-import { ClientClosed, type TinkexError } from "../../TinkexError.js"
+import { ClientClosed, mayHaveArrived, type TinkexError } from "../../TinkexError.js"
 import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
 import * as Poll from "../future/poll.js"
@@ -154,7 +155,7 @@ export const make = (
       Effect.suspend(() =>
         over === undefined
           ? core.session.check(operation)
-          : Effect.fail(new ClientClosed({ operation, client: over }))
+          : Effect.fail(new ClientClosed({ operation, client: over, certainlyNotSent: true }))
       )
 
     /** Hands out turns in the order of asking. A turn ends with its send, however that ends. */
@@ -236,25 +237,28 @@ export const make = (
           Effect.flatMap((chunks) =>
             inTurn(Effect.zipRight(
               usable(operation),
-              Effect.forEach(chunks, (chunk) =>
-                send({
-                  operation,
-                  path: "forward_backward",
-                  result: forwardOnly ? results.forward : results.forwardBackward,
-                  body: (seqId) =>
-                    Effect.flatMap(
-                      ForwardBackwardCodec.encodeRequest({
-                        modelId,
-                        seqId,
-                        data: chunk,
-                        lossFn,
-                        lossFnConfig,
-                        forwardOnly
-                      }),
-                      (bytes) => config.protoCompressFwdbwd ? compressed(bytes) : Effect.succeed(protobuf(bytes))
-                    ),
-                  onResult: forwardOnly || !telemetry.enabled ? undefined : (output) => reportPass(chunk, output)
-                }))
+              Effect.forEach(chunks, (chunk, i) =>
+                Effect.mapError(
+                  send({
+                    operation,
+                    path: "forward_backward",
+                    result: forwardOnly ? results.forward : results.forwardBackward,
+                    body: (seqId) =>
+                      Effect.flatMap(
+                        ForwardBackwardCodec.encodeRequest({
+                          modelId,
+                          seqId,
+                          data: chunk,
+                          lossFn,
+                          lossFnConfig,
+                          forwardOnly
+                        }),
+                        (bytes) => config.protoCompressFwdbwd ? compressed(bytes) : Effect.succeed(protobuf(bytes))
+                      ),
+                    onResult: forwardOnly || !telemetry.enabled ? undefined : (output) => reportPass(chunk, output)
+                  }),
+                  i === 0 ? identity : mayHaveArrived
+                ))
             ))
           ),
           Effect.map((futures) => {

@@ -25,7 +25,7 @@ import type { Settings } from "../../TinkexConfig.js"
 import type { OperationClass, TransportError } from "../../TinkexError.js"
 import * as TinkexError from "../../TinkexError.js"
 import { failureOf } from "../future/exits.js"
-import type { Answer, Body, Request, Requirements, Transport } from "../HttpTransport.js"
+import type { Answer, Body, Delivery, Request, Requirements, Transport } from "../HttpTransport.js"
 import * as Billing from "./billing.js"
 import * as Deadlines from "./deadlines.js"
 import { keyOf } from "./events.js"
@@ -134,6 +134,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       readonly bytes: number
       readonly timeout: Duration.Duration
       readonly guarded: boolean
+      readonly delivery: Delivery
     }
 
     const prepare = (request: Request): Prepared => {
@@ -157,7 +158,8 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
         body: body === undefined ? HttpBody.empty : HttpBody.uint8Array(body.bytes, body.contentType),
         bytes: body?.bytes.length ?? 0,
         timeout,
-        guarded: guarded[request.pool] && request.unguarded !== true
+        guarded: guarded[request.pool] && request.unguarded !== true,
+        delivery: request.delivery ?? { maybe: false }
       }
     }
 
@@ -249,8 +251,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
 
     /** Remembers whether the request may have arrived. */
     const delivered = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
-      const { delivery, pool } = prepared.request
-      if (delivery === undefined) return observed(prepared, n)
+      const { delivery, request: { pool } } = prepared
       return Effect.suspend(() => {
         const before = delivery.maybe
         delivery.maybe = true
@@ -268,7 +269,8 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
           new TinkexError.CircuitOpen({
             operation: prepared.request.operation,
             circuit: prepared.request.pool,
-            reopensIn
+            reopensIn,
+            certainlyNotSent: true
           })
         )
       )
@@ -419,7 +421,12 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
             (now) => Effect.catchAll(pass(prepared, n, deadline - now), (error) => fail(error, n))
           )
 
-        const call = prepared.guarded ? Effect.zipRight(budget.deposit, loop(0)) : loop(0)
+        const tried = prepared.guarded ? Effect.zipRight(budget.deposit, loop(0)) : loop(0)
+        // the last attempt may not have arrived, an earlier one may have
+        const call = Effect.mapError(
+          tried,
+          (error) => prepared.delivery.maybe ? TinkexError.mayHaveArrived(error) : error
+        )
         return settings.tracing
           ? Effect.withSpan(call, `tinkex ${request.method} ${prepared.route}`, {
             kind: "client",
