@@ -19,6 +19,13 @@ export * as FaultScript from "./FaultScript.js"
 export * as RecordingEngine from "./RecordingEngine.js"
 
 /**
+ * Cassettes: what a program and a service said, in a file, and the program again without the service.
+ *
+ * @since 0.2.0
+ */
+export * as Replay from "./Replay.js"
+
+/**
  * The embedded server in the process of a test.
  *
  * @since 0.1.0
