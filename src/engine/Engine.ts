@@ -46,7 +46,7 @@ export interface ModelInfo {
 }
 
 /**
- * LoRA settings of a run; scale is `32 / rank` (server-semantics 2.5).
+ * LoRA settings of a run; scale is `32 / rank`.
  *
  * @since 0.1.0
  * @category models
@@ -155,7 +155,7 @@ export interface NamedTensor {
 }
 
 /**
- * Completions to draw. The filters are applied in the order temperature, top-k, top-p (server-semantics 2.6). Prompt and
+ * Completions to draw. The filters are applied in the order temperature, top-k, top-p. Prompt and
  * completion together are at most `maxContext` tokens.
  *
  * @since 0.1.0

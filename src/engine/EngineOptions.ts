@@ -16,8 +16,7 @@ export interface EngineOptions {
   readonly models?: ReadonlyArray<ModelDefinition> | undefined
   /**
    * Log-probabilities of sampled tokens: of the logits divided by the temperature (`scaled`, the default), or of the
-   * logits themselves (`raw`). Neither is renormalised after top-k and top-p; at temperature 0 both are raw
-   * (server-semantics 2.6).
+   * logits themselves (`raw`). Neither is renormalised after top-k and top-p; at temperature 0 both are raw.
    */
   readonly sampledLogprobs?: "scaled" | "raw" | undefined
   /** Most runs at a time; 64 by default. */

@@ -37,11 +37,12 @@ const throughCache = (model: ReturnType<typeof tinyModel>, tokens: Int32Array, p
 const throughForward = (model: ReturnType<typeof tinyModel>, tokens: Int32Array): Float32Array => {
   const { vocabSize } = model.config
   const datum = { tokens, targets: tokens, perToken: 1, shape: [tokens.length], inputs: {} }
-  const a = get(forward(model, model.weights, get(layMicroBatch(model, [datum], 0, 1)), false))
+  const pass = get(forward(model, model.weights, get(layMicroBatch(model, [datum], 0, 1)), false))
+  const a = pass.activations
   const out = new Float32Array(tokens.length * vocabSize)
   for (let first = 0; first < tokens.length; first += a.headRows) {
     const count = Math.min(a.headRows, tokens.length - first)
-    logits(model, model.weights, a, first, count)
+    logits(pass, first, count)
     out.set(model.kernels.floats(a.logits, count * vocabSize), first * vocabSize)
   }
   return out

@@ -1,7 +1,7 @@
 /** A small base model, requests and data for tests of the engine's layers. */
 import type * as Engine from "../../src/engine/Engine.js"
-import type { SeededRequest } from "../../src/engine/host/messages.js"
 import type { ModelDefinition } from "../../src/engine/model/Models.js"
+import type { SeededRequest } from "../../src/engine/sampler/sampleRequest.js"
 import { tiny, tinyModel, tokensOf } from "./models.js"
 
 /** Token 0 ends a text, token `i` is the letter number `i - 1`, from 27 on upper-case. */

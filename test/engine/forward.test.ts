@@ -14,12 +14,13 @@ const run = (model: Model, sequences: ReadonlyArray<Int32Array>, keep: boolean):
   const data = sequences.map((tokens) => ({ tokens, targets: tokens, perToken: 1, shape: [tokens.length], inputs: {} }))
   const batch = Either.getOrThrow(layMicroBatch(model, data, 0, data.length))
   const { rows } = batch
-  const a = Either.getOrThrow(forward(model, model.weights, batch, keep))
+  const pass = Either.getOrThrow(forward(model, model.weights, batch, keep))
+  const a = pass.activations
   const { vocabSize } = model.config
   const out: Array<Float32Array> = []
   for (let first = 0; first < rows; first += a.headRows) {
     const count = Math.min(a.headRows, rows - first)
-    logits(model, model.weights, a, first, count)
+    logits(pass, first, count)
     const z = new Float64Array(model.kernels.memory.buffer, a.logitsLse, count)
     for (let r = 0; r < count; r++) {
       out.push(model.kernels.floats(a.logits + r * vocabSize * 4, vocabSize).map((x) => x - z[r]!))

@@ -51,7 +51,7 @@ const requests: Record<string, PassRequest> = (() => {
 })()
 
 /**
- * The loss of a request in double precision, straight from server-semantics 2.2. `frozen` are the log-probabilities at
+ * The loss of a request in double precision, straight from the formulas. `frozen` are the log-probabilities at
  * which cispo's ratio is held constant.
  */
 const referenceLoss = (

@@ -13,6 +13,10 @@ import { makeModel } from "../model/model.js"
 import { info, type ModelDefinition } from "../model/Models.js"
 import { loadNanoWeights } from "../model/nanoWeights.js"
 import { makeRun } from "../run/run.js"
+import type { SamplerModel } from "../sampler/jobs.js"
+import { makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
+import { makeDrawer, type SampledLogprobs } from "../sampler/sampling.js"
+import { type Operation, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
 import {
   makeMailbox,
   makeRunLane,
@@ -25,12 +29,8 @@ import {
   type Result,
   type RunLane,
   type Task
-} from "../run/tasks.js"
-import type { SamplerModel } from "../sampler/jobs.js"
-import { makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
-import { freezeRun, makeSamplers } from "../sampler/samplers.js"
-import { makeDrawer, type SampledLogprobs } from "../sampler/sampling.js"
-import { type Operation, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
+} from "./runLane.js"
+import { freezeRun, makeSamplers } from "./samplers.js"
 import { makeScheduler } from "./scheduler.js"
 
 /** How much one engine may hold. */

@@ -3,21 +3,8 @@
  * arrays can be handed over.
  */
 import * as Either from "effect/Either"
-import type {
-  AdamParams,
-  EngineError,
-  LoraConfig,
-  PassRequest,
-  PassResult,
-  RunState,
-  SampleRequest,
-  SampleResult
-} from "../Engine.js"
-
-/** A sampling request whose seed is known. */
-export interface SeededRequest extends SampleRequest {
-  readonly seed: bigint
-}
+import type { AdamParams, EngineError, LoraConfig, PassRequest, PassResult, RunState, SampleResult } from "../Engine.js"
+import type { SeededRequest } from "../sampler/sampleRequest.js"
 
 /** Where a sampler's weights come from. */
 export type SamplerSource = { readonly runId: string } | { readonly state: RunState } | { readonly baseModel: string }

@@ -5,6 +5,21 @@
  */
 import * as Either from "effect/Either"
 import type { EngineError } from "../Engine.js"
+import {
+  attend,
+  columnsOf,
+  copy,
+  layOut,
+  type Matrix,
+  matrix,
+  multiplyPacked,
+  type Packed,
+  remember,
+  rmsNorm,
+  rotate,
+  rowsOf,
+  type Take
+} from "../kernels/views.js"
 import type { Model } from "./model.js"
 import { kvDim, type ModelConfig, qkvDim, queryDim } from "./modelConfig.js"
 
@@ -17,80 +32,77 @@ export const pageWords = (config: ModelConfig): number => config.layers * 2 * kv
 /** Pages that hold so many tokens. */
 export const pagesFor = (tokens: number): number => Math.ceil(tokens / pageTokens)
 
-/** Addresses of one layer of a `FrozenWeights`. */
+/** One layer of a `FrozenWeights`. */
 interface FrozenLayer {
   readonly inputNorm: number
-  readonly qkv: number
+  readonly qkv: Packed
   readonly qNorm: number
   readonly kNorm: number
-  readonly o: number
+  readonly o: Packed
   readonly mlpNorm: number
-  readonly gateUp: number
-  readonly down: number
+  readonly gateUp: Packed
+  readonly down: Packed
 }
 
 /** A private copy of a model's weights, its matrices packed for the decoder; one block, to be released as `address`. */
 export interface FrozenWeights {
   readonly address: number
+  /** [vocabSize][dModel] */
   readonly embedding: number
   readonly layers: ReadonlyArray<FrozenLayer>
   readonly finalNorm: number
-  readonly head: number
+  readonly head: Packed
+}
+
+const layFrozen = ({ config, kernels }: Model, take: Take): FrozenWeights => {
+  const { dModel, ffnDim, headDim, vocabSize } = config
+  const packed = (output: number, input: number): Packed => ({
+    at: take(kernels.packedLength(output, input)),
+    output,
+    input
+  })
+  const embedding = take(vocabSize * dModel)
+  return {
+    address: embedding,
+    embedding,
+    layers: Array.from({ length: config.layers }, (): FrozenLayer => ({
+      inputNorm: take(dModel),
+      qkv: packed(qkvDim(config), dModel),
+      qNorm: take(headDim),
+      kNorm: take(headDim),
+      o: packed(dModel, queryDim(config)),
+      mlpNorm: take(dModel),
+      gateUp: packed(2 * ffnDim, dModel),
+      down: packed(dModel, ffnDim)
+    })),
+    finalNorm: take(dModel),
+    head: packed(vocabSize, dModel)
+  }
 }
 
 /** Copies the flat weights at an address, laid out as `weightLayout` says. */
 export const freezeWeights = (model: Model, flat: number): Either.Either<FrozenWeights, EngineError> => {
-  const { config, kernels, layout } = model
-  const { dModel, ffnDim, headDim, vocabSize } = config
-  let words = 0
-  const copies: Array<(base: number) => void> = []
-  const place = (length: number): number => {
-    const at = words * 4
-    words += Math.ceil(length / 16) * 16
-    return at
-  }
-  const vector = (offset: number, length: number): number => {
-    const at = place(length)
-    copies.push((base) => kernels.floats(base + at, length).set(kernels.floats(flat + offset * 4, length)))
-    return at
-  }
-  const matrix = (offset: number, output: number, input: number): number => {
-    const at = place(kernels.packedLength(output, input))
-    copies.push((base) => kernels.packWeight(output, input, flat + offset * 4, 1, input, base + at))
-    return at
-  }
-  const embedding = vector(layout.embedding, vocabSize * dModel)
-  const layers = layout.layers.map((layer): FrozenLayer => ({
-    inputNorm: vector(layer.inputNorm, dModel),
-    qkv: matrix(layer.qkv, qkvDim(config), dModel),
-    qNorm: vector(layer.qNorm, headDim),
-    kNorm: vector(layer.kNorm, headDim),
-    o: matrix(layer.o, dModel, queryDim(config)),
-    mlpNorm: vector(layer.mlpNorm, dModel),
-    gateUp: matrix(layer.gateUp, 2 * ffnDim, dModel),
-    down: matrix(layer.down, dModel, ffnDim)
-  }))
-  const finalNorm = vector(layout.finalNorm, dModel)
-  const head = matrix(layout.head, vocabSize, dModel)
-  return Either.map(kernels.allocate(words), (base) => {
-    for (const copy of copies) copy(base)
-    const moved = ({ down, gateUp, inputNorm, kNorm, mlpNorm, o, qNorm, qkv }: FrozenLayer): FrozenLayer => ({
-      inputNorm: base + inputNorm,
-      qkv: base + qkv,
-      qNorm: base + qNorm,
-      kNorm: base + kNorm,
-      o: base + o,
-      mlpNorm: base + mlpNorm,
-      gateUp: base + gateUp,
-      down: base + down
+  const { config: { dModel, headDim, vocabSize }, kernels, layout } = model
+  return Either.map(layOut(kernels.allocate, (take) => layFrozen(model, take)), (frozen) => {
+    const vector = (to: number, offset: number, length: number): void =>
+      kernels.floats(to, length).set(kernels.floats(flat + offset * 4, length))
+    const pack = ({ at, input, output }: Packed, offset: number): void =>
+      kernels.packWeight(output, input, flat + offset * 4, 1, input, at)
+    vector(frozen.embedding, layout.embedding, vocabSize * dModel)
+    frozen.layers.forEach((to, l) => {
+      const from = layout.layers[l]!
+      vector(to.inputNorm, from.inputNorm, dModel)
+      pack(to.qkv, from.qkv)
+      vector(to.qNorm, from.qNorm, headDim)
+      vector(to.kNorm, from.kNorm, headDim)
+      pack(to.o, from.o)
+      vector(to.mlpNorm, from.mlpNorm, dModel)
+      pack(to.gateUp, from.gateUp)
+      pack(to.down, from.down)
     })
-    return {
-      address: base,
-      embedding: base + embedding,
-      layers: layers.map(moved),
-      finalNorm: base + finalNorm,
-      head: base + head
-    }
+    vector(frozen.finalNorm, layout.finalNorm, dModel)
+    pack(frozen.head, layout.head)
+    return frozen
   })
 }
 
@@ -106,6 +118,28 @@ export interface Rows {
   readonly wanted: ReadonlyArray<number>
 }
 
+/** The memory of a step, shared by all layers. */
+const layStep = ({ config }: Model, count: number, wanted: number, take: Take) => {
+  const { dModel, ffnDim, heads, maxContext, vocabSize } = config
+  const rows = (columns: number): Matrix => matrix(take(count * columns), count, columns)
+  return {
+    tokens: take(count),
+    positions: take(count),
+    tables: take(count),
+    stream: rows(dModel),
+    normed: rows(dModel),
+    inverse: take(count * heads),
+    qkv: rows(qkvDim(config)),
+    queries: rows(queryDim(config)),
+    keys: rows(kvDim(config)),
+    attended: rows(queryDim(config)),
+    gateUp: rows(2 * ffnDim),
+    hidden: rows(ffnDim),
+    scores: take(pagesFor(maxContext) * pageTokens),
+    logits: matrix(take(wanted * vocabSize), wanted, vocabSize)
+  }
+}
+
 /**
  * Computes the rows and gives the logits of the wanted ones: a view of the kernels' memory, good until something is
  * allocated there.
@@ -113,120 +147,50 @@ export interface Rows {
 export const decodeStep = (
   model: Model,
   weights: FrozenWeights,
-  rows: Rows
+  { count, positions, tables, tokens, wanted }: Rows
 ): Either.Either<Float32Array, EngineError> => {
   const { config, cosine, kernels, sine } = model
-  const { dModel, ffnDim, headDim, heads, kvHeads, normEps, vocabSize } = config
-  const { count, wanted } = rows
-  const projected = qkvDim(config)
-  const queries = queryDim(config)
-  const keys = kvDim(config)
-  let words = 0
-  const take = (length: number): number => {
-    const at = words * 4
-    words += Math.ceil(length / 16) * 16
-    return at
-  }
-  const place = {
-    tokens: take(count),
-    positions: take(count),
-    tables: take(count),
-    stream: take(count * dModel),
-    normed: take(count * dModel),
-    inverse: take(count * heads),
-    qkv: take(count * projected),
-    q: take(count * queries),
-    k: take(count * keys),
-    attention: take(count * queries),
-    gateUp: take(count * 2 * ffnDim),
-    hidden: take(count * ffnDim),
-    scores: take(pagesFor(config.maxContext) * pageTokens),
-    logits: take(wanted.length * vocabSize)
-  }
-  return Either.map(model.workspace.block("decoder", words), (base) => {
-    const stream = base + place.stream
-    const normed = base + place.normed
-    const inverse = base + place.inverse
-    const qkv = base + place.qkv
-    const q = base + place.q
-    const k = base + place.k
-    const attention = base + place.attention
-    const gateUp = base + place.gateUp
-    const hidden = base + place.hidden
-    const positions = base + place.positions
-    const tables = base + place.tables
-    kernels.ints(base + place.tokens, count).set(rows.tokens)
-    kernels.ints(positions, count).set(rows.positions)
-    kernels.ints(tables, count).set(rows.tables)
-    kernels.embed(count, dModel, base + place.tokens, weights.embedding, stream)
-    const layerBytes = 2 * keys * pageTokens * 4
+  const { dModel, ffnDim, headDim, heads, kvHeads, normEps: eps, vocabSize } = config
+  const q = queryDim(config)
+  const kv = kvDim(config)
+  const layerBytes = 2 * kv * pageTokens * 4
+  const memory = layOut(
+    (words) => model.workspace.block("decoder", words),
+    (take) => layStep(model, count, wanted.length, take)
+  )
+  return Either.map(memory, (at) => {
+    const { attended, gateUp, hidden, inverse, keys, logits, normed, qkv, queries, scores, stream } = at
+    kernels.ints(at.tokens, count).set(tokens)
+    kernels.ints(at.positions, count).set(positions)
+    kernels.ints(at.tables, count).set(tables)
+    const values = columnsOf(qkv, q + kv, kv)
+    const turn = { headDim, positions: at.positions, cosine, sine, inverse, eps }
+    const turnQueries = { ...turn, heads, x: columnsOf(qkv, 0, q), out: queries }
+    const turnKeys = { ...turn, heads: kvHeads, x: columnsOf(qkv, q, kv), out: keys }
+    const cache = { tables: at.tables, positions: at.positions, heads, kvHeads, headDim, scores }
+    const norm = { x: stream, out: normed, inverse, eps }
+
+    kernels.embed(count, dModel, at.tokens, weights.embedding, stream.at) // -> [count][dModel]
     weights.layers.forEach((w, l) => {
-      kernels.rmsNorm(count, dModel, stream, w.inputNorm, normed, inverse, normEps)
-      kernels.gemmPacked(count, projected, dModel, normed, dModel, w.qkv, qkv, projected, 0)
-      const rotate = (heads: number, x: number, gain: number, out: number) =>
-        kernels.headNormRotate(
-          count,
-          heads,
-          headDim,
-          x,
-          projected,
-          gain,
-          out,
-          heads * headDim,
-          positions,
-          cosine,
-          sine,
-          inverse,
-          normEps
-        )
-      rotate(heads, qkv, w.qNorm, q)
-      rotate(kvHeads, qkv + queries * 4, w.kNorm, k)
-      kernels.remember(
-        count,
-        k,
-        keys,
-        qkv + (queries + keys) * 4,
-        projected,
-        tables,
-        positions,
-        l * layerBytes,
-        keys
-      )
-      kernels.attend(
-        count,
-        q,
-        tables,
-        positions,
-        l * layerBytes,
-        attention,
-        base + place.scores,
-        heads,
-        kvHeads,
-        headDim
-      )
-      kernels.gemmPacked(count, dModel, queries, attention, queries, w.o, stream, dModel, 1)
-      kernels.rmsNorm(count, dModel, stream, w.mlpNorm, normed, inverse, normEps)
-      kernels.gemmPacked(count, 2 * ffnDim, dModel, normed, dModel, w.gateUp, gateUp, 2 * ffnDim, 0)
-      kernels.swiglu(count, ffnDim, gateUp, hidden)
-      kernels.gemmPacked(count, dModel, ffnDim, hidden, ffnDim, w.down, stream, dModel, 1)
+      const cached = { ...cache, layer: l * layerBytes }
+      rmsNorm(kernels, { ...norm, gain: w.inputNorm })
+      multiplyPacked(kernels, qkv, normed, w.qkv) // [count][dModel] -> [count][q + k + v]
+      rotate(kernels, { ...turnQueries, gain: w.qNorm })
+      rotate(kernels, { ...turnKeys, gain: w.kNorm })
+      remember(kernels, cached, keys, values)
+      attend(kernels, cached, queries, attended) // -> [count][heads * headDim]
+      multiplyPacked(kernels, stream, attended, w.o, true) // -> added to [count][dModel]
+      rmsNorm(kernels, { ...norm, gain: w.mlpNorm })
+      multiplyPacked(kernels, gateUp, normed, w.gateUp) // [count][dModel] -> [count][2 * ffnDim]
+      kernels.swiglu(count, ffnDim, gateUp.at, hidden.at) // -> [count][ffnDim]
+      multiplyPacked(kernels, stream, hidden, w.down, true) // -> added to [count][dModel]
     })
-    const floats = kernels.floats(base, words)
-    wanted.forEach((row, i) => {
-      const from = place.stream / 4 + row * dModel
-      floats.copyWithin(place.stream / 4 + i * dModel, from, from + dModel)
-    })
-    kernels.rmsNorm(wanted.length, dModel, stream, weights.finalNorm, normed, inverse, normEps)
-    kernels.gemmPacked(
-      wanted.length,
-      vocabSize,
-      dModel,
-      normed,
-      dModel,
-      weights.head,
-      base + place.logits,
-      vocabSize,
-      0
-    )
-    return kernels.floats(base + place.logits, wanted.length * vocabSize)
+
+    const last = rowsOf(stream, 0, wanted.length)
+    wanted.forEach((row, i) => copy(kernels, rowsOf(stream, i, 1), rowsOf(stream, row, 1)))
+    const final = rowsOf(normed, 0, wanted.length)
+    rmsNorm(kernels, { ...norm, x: last, gain: weights.finalNorm, out: final })
+    multiplyPacked(kernels, logits, final, weights.head) // [wanted][dModel] -> [wanted][vocabSize]
+    return kernels.floats(logits.at, wanted.length * vocabSize)
   })
 }

@@ -1,6 +1,6 @@
 /**
  * Low-rank adapters (Hu et al. 2021): an adapted matrix acts as `W + (32 / rank) B A` with A `[rank][in]` and B
- * `[out][rank]` (server-semantics 2.5). Passes run on merged weights, so a fresh adapter, whose B is 0, gives the bits of
+ * `[out][rank]`. Passes run on merged weights, so a fresh adapter, whose B is 0, gives the bits of
  * the base model, and a sampler that merges once gives the bits of the trainer.
  *
  * The adapters of a run lie in one flat array. Matrices that share an input (q, k, v; gate, up) have their A's side by
@@ -9,6 +9,7 @@
  * @since 0.1.0
  */
 import type { LoraConfig } from "../Engine.js"
+import { matrix, multiply } from "../kernels/views.js"
 import type { Model } from "./model.js"
 import { kvDim, type ModelConfig, queryDim } from "./modelConfig.js"
 import { type TensorRange, uniform, weightLayout } from "./weights.js"
@@ -135,22 +136,10 @@ export const mergeLora = (model: Model, layout: LoraLayout, adapters: number, to
   new Uint8Array(kernels.memory.buffer).copyWithin(to, model.weights, model.weights + model.layout.total * 4)
   const merge = (group: LoraGroup | undefined): void =>
     group?.members.forEach(({ b, row, rows }, i) => {
-      const a = group.a + i * rank * group.input
-      kernels.gemm(
-        rows,
-        group.input,
-        rank,
-        adapters + b * 4,
-        rank,
-        1,
-        adapters + a * 4,
-        group.input,
-        1,
-        to + (group.weight + row * group.input) * 4,
-        group.input,
-        scale,
-        1
-      )
+      const adapted = matrix(to + (group.weight + row * group.input) * 4, rows, group.input)
+      const up = matrix(adapters + b * 4, rows, rank) // B
+      const down = matrix(adapters + (group.a + i * rank * group.input) * 4, rank, group.input) // A
+      multiply(kernels, adapted, up, down, scale, true)
     })
   for (const { down, gateUp, o, qkv } of layout.layers) {
     merge(qkv)

@@ -6,6 +6,7 @@
 import * as Either from "effect/Either"
 import type { EngineError } from "../Engine.js"
 import type { Kernels } from "../kernels/kernels.js"
+import { layOut, type Take } from "../kernels/views.js"
 import { kvDim, type ModelConfig, qkvDim, queryDim } from "./modelConfig.js"
 import { weightLayout } from "./weights.js"
 
@@ -41,7 +42,6 @@ export interface LayerActivations {
 
 /** All addresses for one capacity. */
 export interface Activations {
-  readonly tokens: number
   readonly layers: ReadonlyArray<LayerActivations>
   /** [dModel] the residual stream that leaves the last layer */
   readonly output: number
@@ -88,13 +88,14 @@ export interface MergedWeights {
 const headRowsFor = (config: ModelConfig, tokens: number): number =>
   Math.min(tokens, Math.max(16, Math.floor(1_048_576 / config.vocabSize)))
 
-const plan = (kernels: Kernels, config: ModelConfig, tokens: number, keep: boolean) => {
-  let words = 0
-  const take = (count: number): number => {
-    const at = words
-    words += Math.ceil(count / 16) * 16
-    return at * 4
-  }
+/** Activations for a capacity of tokens. */
+const layActivations = (
+  kernels: Kernels,
+  config: ModelConfig,
+  tokens: number,
+  keep: boolean,
+  take: Take
+): Activations => {
   const { dModel, ffnDim, heads, kvHeads } = config
   const layer = (): LayerActivations => ({
     input: take(tokens * dModel),
@@ -114,12 +115,10 @@ const plan = (kernels: Kernels, config: ModelConfig, tokens: number, keep: boole
     hidden: take(tokens * ffnDim)
   })
   const shared = layer()
-  const layers = Array.from({ length: config.layers }, (_, i) => i === 0 || !keep ? shared : layer())
   const headRows = headRowsFor(config, tokens)
   const gradient = (count: number) => keep ? take(tokens * count) : 0
-  const activations: Activations = {
-    tokens,
-    layers,
+  return {
+    layers: Array.from({ length: config.layers }, (_, i) => i === 0 || !keep ? shared : layer()),
     output: take(tokens * dModel),
     final: take(tokens * dModel),
     finalInverse: take(tokens),
@@ -134,20 +133,7 @@ const plan = (kernels: Kernels, config: ModelConfig, tokens: number, keep: boole
     headRows,
     logitsLse: take(headRows * 2)
   }
-  return { activations, words }
 }
-
-const shift = <A extends object>(addresses: A, by: number, except: ReadonlyArray<string>): A =>
-  // Every other field is an address, so the moved object has the type of the original.
-  Object.fromEntries(
-    Object.entries(addresses).map(([key, value]) => [key, except.includes(key) ? value : value + by])
-  ) as A
-
-/** A plan at its place in memory. */
-const place = (planned: Activations, base: number): Activations => ({
-  ...shift(planned, base, ["tokens", "layers", "headRows"]),
-  layers: planned.layers.map((layer) => shift(layer, base, []))
-})
 
 /** Working memory for the models of one kernel instance. */
 export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace => {
@@ -164,24 +150,13 @@ export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace 
       return address
     })
   }
-  const plans = new Map<number, ReturnType<typeof plan> & { base: number; placed: Activations }>()
   const activations: Workspace["activations"] = (tokens, keep) => {
-    // Capacities are powers of two, so that few plans and few sizes of memory are ever needed.
+    // Capacities are powers of two, so that few sizes of memory are ever needed.
     const capacity = Math.max(64, 2 ** Math.ceil(Math.log2(tokens)))
-    const key = keep ? capacity : -capacity
-    let planned = plans.get(key)
-    if (planned === undefined) {
-      const fresh = plan(kernels, config, capacity, keep)
-      planned = { ...fresh, base: 0, placed: fresh.activations }
-      plans.set(key, planned)
-    }
-    return Either.map(block("activations", planned.words), (base) => {
-      if (planned.base !== base) {
-        planned.base = base
-        planned.placed = place(planned.activations, base)
-      }
-      return planned.placed
-    })
+    return layOut(
+      (words) => block("activations", words),
+      (take) => layActivations(kernels, config, capacity, keep, take)
+    )
   }
   let kept: MergedWeights | undefined
   const merged: Workspace["merged"] = () =>

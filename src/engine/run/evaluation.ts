@@ -5,8 +5,9 @@
  */
 import * as Either from "effect/Either"
 import { EngineError, type PassResult } from "../Engine.js"
-import { backward, headBackward, trained } from "../model/backward.js"
+import { backward, headBackward } from "../model/backward.js"
 import { forward, logits } from "../model/forward.js"
+import { trained } from "../model/linear.js"
 import type { LoraLayout } from "../model/lora.js"
 import type { Model } from "../model/model.js"
 import { layMicroBatch } from "./microBatch.js"
@@ -64,8 +65,9 @@ export const beginEvaluation = (
       const batch = yield* layMicroBatch(model, data, first, end)
       const { bounds, entries, logprobs, rows, slopes, targets } = batch
       const w = yield* weights()
-      const set = withGradients ? yield* trained(model, adapters, gradients, rows) : undefined
-      const a = yield* forward(model, w, batch, withGradients)
+      const set = withGradients ? yield* trained(model, adapters, w, gradients, rows) : undefined
+      const pass = yield* forward(model, w, batch, withGradients)
+      const a = pass.activations
 
       const terms = batch.terms()
       const boundWords = kernels.ints(bounds, rows + 1)
@@ -74,14 +76,14 @@ export const beginEvaluation = (
       for (let row = 0; row < rows; row += a.headRows) {
         const count = Math.min(a.headRows, rows - row)
         const at = bounds + row * 4
-        logits(model, w, a, row, count)
+        logits(pass, row, count)
         kernels.gatherLogprobs(count, vocabSize, a.logits, a.logitsLse, at, targets, logprobs)
         sum = loss(terms, logprobWords, slopeWords, boundWords[row]!, boundWords[row + count]!, sum)
         if (set === undefined) continue
         kernels.logitGradient(count, vocabSize, a.logits, a.logitsLse, at, targets, slopes)
-        headBackward(model, w, set, a, row, count)
+        headBackward(pass, set, row, count)
       }
-      if (set !== undefined) backward(model, w, set, a, batch)
+      if (set !== undefined) backward(pass, set)
       let entry = 0
       for (; first < end; first++) {
         const { shape, targets } = data[first]!

@@ -1,5 +1,5 @@
 /**
- * The five losses (server-semantics 2.2): each a sum over tokens of a function of the target's log-probability, with its
+ * The five losses: each a sum over tokens of a function of the target's log-probability, with its
  * derivative. Nothing is averaged or normalised.
  *
  * @since 0.1.0

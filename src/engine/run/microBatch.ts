@@ -1,28 +1,16 @@
 /**
  * A micro-batch in the kernels' memory: some data of a pass, one after another, without padding.
  *
- * A row is a token, an entry is a target of a token. All addresses are bytes; arrays hold 32-bit words.
+ * An entry is a target of a token. All addresses are bytes; arrays hold 32-bit words.
  *
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
 import type { EngineError } from "../Engine.js"
+import type { Sequences } from "../model/layers.js"
 import type { Model } from "../model/model.js"
 import type { LossTerms } from "./losses.js"
 import type { PreparedDatum } from "./passInput.js"
-
-/** Sequences that are run together. */
-export interface Sequences {
-  /** Rows in all. */
-  readonly rows: number
-  readonly count: number
-  /** Offset of the first row of each sequence, and `rows`: `count + 1` integers. */
-  readonly starts: number
-  /** The token of each row. */
-  readonly tokens: number
-  /** The position of each row in its sequence. */
-  readonly positions: number
-}
 
 /** Sequences with the targets of their tokens. */
 export interface MicroBatch extends Sequences {

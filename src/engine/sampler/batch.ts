@@ -6,7 +6,6 @@
  */
 import * as Either from "effect/Either"
 import { EngineError } from "../Engine.js"
-import type { SeededRequest } from "../host/messages.js"
 import { decodeStep, type FrozenWeights } from "../model/decoder.js"
 import {
   type Active,
@@ -21,6 +20,7 @@ import {
 } from "./jobs.js"
 import type { CacheBudget, PageTable } from "./pageCache.js"
 import { uniform } from "./philox.js"
+import type { SeededRequest } from "./sampleRequest.js"
 import { reportedTemperature, type SampledLogprobs } from "./sampling.js"
 import { makeStopWatch } from "./stop.js"
 

@@ -3,10 +3,10 @@
  */
 import type * as Either from "effect/Either"
 import type { EngineError, ModelInfo, SampledSequence, SampleResult, Topk } from "../Engine.js"
-import type { SeededRequest } from "../host/messages.js"
 import { pagesFor, pageTokens } from "../model/decoder.js"
 import type { Model } from "../model/model.js"
 import type { PageCache, PageTable } from "./pageCache.js"
+import type { SeededRequest } from "./sampleRequest.js"
 import type { Drawer } from "./sampling.js"
 import { makeStopRules, type StopRules } from "./stop.js"
 

@@ -3,6 +3,11 @@
  */
 import type { ModelInfo, SampleRequest } from "../Engine.js"
 
+/** A sampling request whose seed is known. */
+export interface SeededRequest extends SampleRequest {
+  readonly seed: bigint
+}
+
 const count = (n: number): boolean => Number.isSafeInteger(n) && n >= 0
 
 /** The first thing that is wrong, naming the field and what would be right; or undefined. */

@@ -1,5 +1,5 @@
 /**
- * From logits to a token: temperature, then top-k, then top-p, renormalise, draw (server-semantics 2.6).
+ * From logits to a token: temperature, then top-k, then top-p, renormalise, draw.
  *
  * Exponentials and logarithms are the kernels', so a draw gives the same token on every machine, and a log-probability at
  * temperature 1 has the bits that a training pass gives for the same logits.

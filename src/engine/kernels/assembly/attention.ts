@@ -15,8 +15,8 @@ export function attentionScratch(longest: i32): i32 {
 }
 
 /**
- * `starts` holds sequences + 1 row offsets. Rows of q, k, v, out are `qStride`, `kStride`, `vStride`, `outStride` floats
- * apart; query head h reads key head h / (heads / kvHeads). `lse` is [row][heads].
+ * `starts` holds sequences + 1 row offsets. Rows of q, k and out have no gaps, those of v are `vStride` floats apart;
+ * query head h reads key head h / (heads / kvHeads). `lse` is [row][heads].
  */
 export function attentionForward(
   sequences: i32,
@@ -25,18 +25,17 @@ export function attentionForward(
   kvHeads: i32,
   headDim: i32,
   q: usize,
-  qStride: i32,
   k: usize,
-  kStride: i32,
   v: usize,
   vStride: i32,
   out: usize,
-  outStride: i32,
   lse: usize,
   scratch: usize
 ): void {
   const scale = f32(1.0 / Math.sqrt(f64(headDim)))
   const group = heads / kvHeads
+  const qStride = heads * headDim
+  const kStride = kvHeads * headDim
   for (let s = 0; s < sequences; s++) {
     const first = load<i32>(starts + (usize(s) << 2))
     const length = load<i32>(starts + (usize(s + 1) << 2)) - first
@@ -66,14 +65,14 @@ export function attentionForward(
           rows, headDim, width,
           scratch, width, 1,
           values, vStride, 1,
-          out + ((usize(row0) * outStride + usize(h * headDim)) << 2), outStride, 1, false
+          out + ((usize(row0) * qStride + usize(h * headDim)) << 2), qStride, 1, false
         )
       }
     }
   }
 }
 
-/** Gradients of `attentionForward`: dq, dk, dv are written (rows laid out as q, k, v with their own strides). */
+/** Gradients of `attentionForward`: dq, dk, dv are written (laid out as q, k, v). */
 export function attentionBackward(
   sequences: i32,
   starts: usize,
@@ -81,25 +80,21 @@ export function attentionBackward(
   kvHeads: i32,
   headDim: i32,
   q: usize,
-  qStride: i32,
   k: usize,
-  kStride: i32,
   v: usize,
   vStride: i32,
   out: usize,
-  outStride: i32,
   lse: usize,
   dout: usize,
   dq: usize,
-  dqStride: i32,
   dk: usize,
-  dkStride: i32,
   dv: usize,
-  dvStride: i32,
   scratch: usize
 ): void {
   const scale = f32(1.0 / Math.sqrt(f64(headDim)))
   const group = heads / kvHeads
+  const qStride = heads * headDim
+  const kStride = kvHeads * headDim
   for (let s = 0; s < sequences; s++) {
     const first = load<i32>(starts + (usize(s) << 2))
     const length = load<i32>(starts + (usize(s + 1) << 2)) - first
@@ -107,8 +102,8 @@ export function attentionBackward(
       const kv = usize(h / group * headDim)
       const keys = k + ((usize(first) * kStride + kv) << 2)
       const values = v + ((usize(first) * vStride + kv) << 2)
-      const dkeys = dk + ((usize(first) * dkStride + kv) << 2)
-      const dvalues = dv + ((usize(first) * dvStride + kv) << 2)
+      const dkeys = dk + ((usize(first) * kStride + kv) << 2)
+      const dvalues = dv + ((usize(first) * vStride + kv) << 2)
       // The last block first: it covers every key, so it writes and the others add.
       const last = (length - 1) / BLOCK * BLOCK
       for (let i0 = last; i0 >= 0; i0 -= BLOCK) {
@@ -117,15 +112,15 @@ export function attentionBackward(
         const row0 = first + i0
         const add = !(i0 == last && h % group == 0)
         const queries = q + ((usize(row0) * qStride + usize(h * headDim)) << 2)
-        const upstream = dout + ((usize(row0) * outStride + usize(h * headDim)) << 2)
+        const upstream = dout + ((usize(row0) * qStride + usize(h * headDim)) << 2)
         const p = scratch
         const ds = scratch + ((usize(BLOCK) * usize(width)) << 2)
         gemm(rows, width, headDim, queries, qStride, 1, keys, 1, kStride, p, width, scale, false)
-        gemm(rows, width, headDim, upstream, outStride, 1, values, 1, vStride, ds, width, 1, false)
+        gemm(rows, width, headDim, upstream, qStride, 1, values, 1, vStride, ds, width, 1, false)
         for (let i = 0; i < rows; i++) {
           const at = (usize(i) * usize(width)) << 2
           const n = i0 + i + 1
-          const head = (usize(row0 + i) * outStride + usize(h * headDim)) << 2
+          const head = (usize(row0 + i) * qStride + usize(h * headDim)) << 2
           probabilitiesAndScores(
             p + at, ds + at, n,
             load<f32>(lse + ((usize(row0 + i) * heads + h) << 2)),
@@ -137,10 +132,10 @@ export function attentionBackward(
         }
         gemm(
           rows, headDim, width, ds, width, 1, keys, kStride, 1,
-          dq + ((usize(row0) * dqStride + usize(h * headDim)) << 2), dqStride, 1, false
+          dq + ((usize(row0) * qStride + usize(h * headDim)) << 2), qStride, 1, false
         )
-        gemm(width, headDim, rows, ds, 1, width, queries, qStride, 1, dkeys, dkStride, 1, add)
-        gemm(width, headDim, rows, p, 1, width, upstream, outStride, 1, dvalues, dvStride, 1, add)
+        gemm(width, headDim, rows, ds, 1, width, queries, qStride, 1, dkeys, kStride, 1, add)
+        gemm(width, headDim, rows, p, 1, width, upstream, qStride, 1, dvalues, vStride, 1, add)
       }
     }
   }

@@ -63,8 +63,8 @@ export function rmsNormBackward(
 }
 
 /**
- * Normalises each head of each row and rotates it to its position. Rows of x and out are `xStride` and `outStride`
- * floats apart, heads adjacent. `cosine`, `sine`: [position][n / 2]. `inverse`: [row][heads].
+ * Normalises each head of each row and rotates it to its position. Rows of x are `xStride` floats apart, those of
+ * out have no gaps. `cosine`, `sine`: [position][n / 2]. `inverse`: [row][heads].
  */
 export function headNormRotate(
   rows: i32,
@@ -74,7 +74,6 @@ export function headNormRotate(
   xStride: i32,
   weight: usize,
   out: usize,
-  outStride: i32,
   positions: usize,
   cosine: usize,
   sine: usize,
@@ -86,7 +85,6 @@ export function headNormRotate(
   for (let r = 0; r < rows; r++) {
     const angle = usize(load<i32>(positions + (usize(r) << 2))) * half
     let from = x + ((usize(r) * usize(xStride)) << 2)
-    let to = out + ((usize(r) * usize(outStride)) << 2)
     for (let h = 0; h < heads; h++) {
       const s = inverseRms(from, bytes, n, eps)
       store<f32>(inverse, s)
@@ -97,16 +95,19 @@ export function headNormRotate(
         const b = f32x4.mul(f32x4.mul(v128.load(from + half + i), by), v128.load(weight + half + i))
         const c = v128.load(cosine + angle + i)
         const z = v128.load(sine + angle + i)
-        v128.store(to + i, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, z)))
-        v128.store(to + half + i, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, z)))
+        v128.store(out + i, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, z)))
+        v128.store(out + half + i, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, z)))
       }
       from += bytes
-      to += bytes
+      out += bytes
     }
   }
 }
 
-/** Gradient of `headNormRotate`: dx is written, `dout` is destroyed, `dweight += ...` unless it is 0. */
+/**
+ * Gradient of `headNormRotate`: dx, with rows as far apart as those of x, is written, `dout` is destroyed,
+ * `dweight += ...` unless it is 0.
+ */
 export function headNormRotateBackward(
   rows: i32,
   heads: i32,
@@ -115,9 +116,7 @@ export function headNormRotateBackward(
   xStride: i32,
   weight: usize,
   dout: usize,
-  doutStride: i32,
   dx: usize,
-  dxStride: i32,
   positions: usize,
   cosine: usize,
   sine: usize,
@@ -129,8 +128,7 @@ export function headNormRotateBackward(
   for (let r = 0; r < rows; r++) {
     const angle = usize(load<i32>(positions + (usize(r) << 2))) * half
     let from = x + ((usize(r) * usize(xStride)) << 2)
-    let up = dout + ((usize(r) * usize(doutStride)) << 2)
-    let to = dx + ((usize(r) * usize(dxStride)) << 2)
+    let to = dx + ((usize(r) * usize(xStride)) << 2)
     for (let h = 0; h < heads; h++) {
       const s = load<f32>(inverse)
       inverse += 4
@@ -138,12 +136,12 @@ export function headNormRotateBackward(
       for (let i: usize = 0; i < half; i += 16) {
         const c = v128.load(cosine + angle + i)
         const z = v128.load(sine + angle + i)
-        const ga = v128.load(up + i)
-        const gb = v128.load(up + half + i)
+        const ga = v128.load(dout + i)
+        const gb = v128.load(dout + half + i)
         const a = f32x4.add(f32x4.mul(ga, c), f32x4.mul(gb, z))
         const b = f32x4.sub(f32x4.mul(gb, c), f32x4.mul(ga, z))
-        v128.store(up + i, a)
-        v128.store(up + half + i, b)
+        v128.store(dout + i, a)
+        v128.store(dout + half + i, b)
         lanes = f32x4.add(lanes, f32x4.mul(v128.load(from + i), f32x4.mul(a, v128.load(weight + i))))
         lanes = f32x4.add(lanes, f32x4.mul(v128.load(from + half + i), f32x4.mul(b, v128.load(weight + half + i))))
       }
@@ -151,12 +149,12 @@ export function headNormRotateBackward(
       const by = f32x4.splat(s)
       for (let i: usize = 0; i < bytes; i += 16) {
         const e = v128.load(from + i)
-        const g = v128.load(up + i)
+        const g = v128.load(dout + i)
         v128.store(to + i, f32x4.mul(by, f32x4.sub(f32x4.mul(g, v128.load(weight + i)), f32x4.mul(e, pull))))
         if (dweight) v128.store(dweight + i, f32x4.add(v128.load(dweight + i), f32x4.mul(g, f32x4.mul(e, by))))
       }
       from += bytes
-      up += bytes
+      dout += bytes
       to += bytes
     }
   }

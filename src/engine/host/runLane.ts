@@ -3,10 +3,10 @@
  */
 import * as Either from "effect/Either"
 import { EngineError, type PassRequest, type PassResult } from "../Engine.js"
-import { type OperationName, type Operations, type Outcome, type PeerMessage, toOutcome } from "../host/messages.js"
-import type { Lane } from "../host/scheduler.js"
+import type { Evaluation, Run } from "../run/run.js"
 import type { SamplerModel } from "../sampler/jobs.js"
-import type { Evaluation, Run } from "./run.js"
+import { type OperationName, type Operations, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
+import type { Lane } from "./scheduler.js"
 
 export type Result<A> = Either.Either<A, EngineError>
 

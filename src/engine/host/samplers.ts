@@ -3,17 +3,17 @@
  */
 import * as Either from "effect/Either"
 import type { ModelInfo } from "../Engine.js"
-import { type Operations, type Outcome, toOutcome } from "../host/messages.js"
-import type { Lane, Scheduler } from "../host/scheduler.js"
 import type { Kernels } from "../kernels/kernels.js"
 import { freezeWeights, type FrozenWeights } from "../model/decoder.js"
 import type { Run } from "../run/run.js"
-import { quote, refuse, type Result } from "../run/tasks.js"
-import { type Batch, makeBatch } from "./batch.js"
-import type { SamplerModel } from "./jobs.js"
-import type { CacheBudget } from "./pageCache.js"
-import { requestProblem } from "./sampleRequest.js"
-import type { SampledLogprobs } from "./sampling.js"
+import { type Batch, makeBatch } from "../sampler/batch.js"
+import type { SamplerModel } from "../sampler/jobs.js"
+import type { CacheBudget } from "../sampler/pageCache.js"
+import { requestProblem } from "../sampler/sampleRequest.js"
+import type { SampledLogprobs } from "../sampler/sampling.js"
+import { type Operations, type Outcome, toOutcome } from "./messages.js"
+import { quote, refuse, type Result } from "./runLane.js"
+import type { Lane, Scheduler } from "./scheduler.js"
 
 interface Sampler {
   readonly info: ModelInfo
