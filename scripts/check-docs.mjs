@@ -1,38 +1,10 @@
-// Type-checks every ```ts block of README.md, docs/*.md and of the doc comments in src/, as a module of its own that
-// imports from "tinkex". A block marked ```ts no-check is left alone.
-import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { join, relative } from "node:path"
+// Type-checks every block of code that the documentation shows, as a module of its own that imports from "tinkex".
+import { join } from "node:path"
 import ts from "typescript"
-import { root, sources } from "./rooms.mjs"
+import { codeBlocks } from "./docs.mjs"
+import { root } from "./rooms.mjs"
 
-const fences = (text, strip) => {
-  const found = []
-  const lines = text.split("\n")
-  for (let i = 0; i < lines.length; i++) {
-    const open = /^\s*(?:\*\s?)?```(?:ts|typescript)\s*$/.exec(lines[i])
-    if (open === null) continue
-    const start = i + 1
-    const block = []
-    while (++i < lines.length && !/^\s*(?:\*\s?)?```\s*$/.test(lines[i])) block.push(strip(lines[i]))
-    found.push({ line: start + 1, code: block.join("\n") })
-  }
-  return found
-}
-
-const documents = [
-  join(root, "README.md"),
-  ...(existsSync(join(root, "docs")) ? readdirSync(join(root, "docs")).map((name) => join(root, "docs", name)) : [])
-].filter((path) => path.endsWith(".md") && existsSync(path))
-
-const virtual = new Map()
-const add = (path, strip) => {
-  for (const { code, line } of fences(readFileSync(path, "utf8"), strip)) {
-    const name = join(root, "examples", `__${relative(root, path).replace(/[^A-Za-z0-9]/g, "_")}_${line}.ts`)
-    virtual.set(name, { code: `${code}\nexport {}\n`, path: relative(root, path), line })
-  }
-}
-for (const path of documents) add(path, (line) => line)
-for (const path of sources()) add(path, (line) => line.replace(/^\s*\* ?/, ""))
+const virtual = new Map(codeBlocks().map((block) => [join(root, "examples", block.name), block]))
 
 const configFile = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile)
 const config = ts.parseJsonConfigFileContent(configFile.config, ts.sys, root)

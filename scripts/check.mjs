@@ -12,7 +12,7 @@ const steps = [
   ["protobuf", node, ["scripts/generate-proto.mjs", "--check"]],
   ["kernels", node, ["scripts/build-wasm.mjs", "--check"]],
   ["docs", node, ["scripts/check-docs.mjs"]],
-  ["package", node, ["node_modules/publint/src/cli.js", "--strict"]]
+  ["package", node, ["scripts/check-package.mjs"]]
 ]
 
 const only = process.argv.slice(2)
