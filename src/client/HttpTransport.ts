@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { Redactor } from "../observability/redaction.js"
 import type { Operation } from "../observability/TelemetryEvent.js"
 import * as CircuitBreaker from "../resilience/CircuitBreaker.js"
 import * as ConcurrencyGate from "../resilience/ConcurrencyGate.js"
@@ -101,6 +102,13 @@ export interface Answer {
  */
 export interface Transport {
   readonly settings: Settings
+  /**
+   * The server's words, made fit for an error or a log: without the key and the other secrets of this client in any spelling,
+   * without lists of tokens and numbers. Secrets that only some requests carry are told to `learn` before they are sent.
+   *
+   * @since 0.2.0
+   */
+  readonly redact: Redactor
   readonly limiter: RateLimiter.RateLimiter
   /** The breaker of a kind of call; polls and telemetry have none. */
   readonly breaker: (pool: Operation) => CircuitBreaker.CircuitBreaker | undefined

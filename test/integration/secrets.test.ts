@@ -5,10 +5,10 @@ import { Datum, Future, Metrics, PrometheusExport, Telemetry, TinkexConfig, Tink
 import { FaultScript } from "tinkex/testing"
 import { type Environment, samplerOf, scenario, service, trainingOf, Wire } from "./fixtures/world.js"
 
-const key = "tml-PLANTED0123456789abcdef"
-const otherKey = "tml-BORROWED0123456789abcdef"
-const accessSecret = "PLANTEDaccessSECRET"
-const headerValue = "PLANTEDheaderVALUE"
+const key = "tml-PLANTED01234/56789+abc=\"def"
+const otherKey = "BORROWED/0123456789+abcdef=="
+const accessSecret = "PLANTED/access+SECRET"
+const headerValue = "PLANTED header=VALUE/1"
 /** Tokens and numbers that turn up nowhere else. */
 const prompt = [401, 402, 403, 404, 405]
 const weights = [0.123456791, 0.223456791, 0.323456791, 0.423456791, 0.523456791]
@@ -27,14 +27,36 @@ const secretDatum = Datum.make({
   lossFnInputs: { target_tokens: prompt, weights }
 })
 
+const base64 = (text: string) => Buffer.from(text).toString("base64")
+
+/** Ways in which a server may repeat a secret. */
+const spellings = (secret: string): ReadonlyArray<string> => [
+  secret,
+  JSON.stringify(secret),
+  JSON.stringify(secret).replaceAll("/", "\\/").replaceAll("+", "\\u002b").replaceAll("=", "\\u003D"),
+  encodeURIComponent(secret),
+  encodeURIComponent(encodeURIComponent(secret)),
+  secret.replaceAll("/", "&#x2F;").replaceAll("\"", "&quot;"),
+  Buffer.from(secret).toString("hex"),
+  base64(secret),
+  base64(`u:${secret}`),
+  base64(`us:${secret}`)
+]
+
 /** What must not be found, as text of any of the usual kinds shows it. */
 const secrets: ReadonlyArray<readonly [string, RegExp]> = [
-  ["the key", /PLANTED0123456789|0123456789abcdef/],
-  ["a borrowed key", /BORROWED/],
-  ["the access secret", /PLANTEDaccess/],
-  ["a header's value", /PLANTEDheader/],
-  ["the prompt", /401[\s,]+402[\s,]+403/],
-  ["a tensor", /0\.[12345]23456/]
+  ["the key", /PLANTED01234|56789.{0,4}abc/],
+  ["a borrowed key", /BORROWED|0123456789.{0,4}abcdef/],
+  ["the access secret", /PLANTED.{0,8}access/],
+  ["a header's value", /PLANTED.{0,4}header/],
+  ["the prompt", /401[\s,"\\n]+402[\s,"\\n]+403/],
+  ["a tensor", /0\.[12345]23456/],
+  ...[key, otherKey, accessSecret, headerValue].flatMap((secret) =>
+    [Buffer.from(secret).toString("hex"), base64(secret), base64(`u:${secret}`), base64(`us:${secret}`)].map(
+      // what a neighbour touches may stay
+      (text) => ["an encoded secret", new RegExp(text.slice(6, 18).replace(/[+/]/g, "."))] as const
+    )
+  )
 ]
 
 const audit = (place: string, text: string): void => {
@@ -161,7 +183,13 @@ const submitPass = Effect.flatMap(
 const pass = Effect.flatMap(submitPass, Future.await)
 
 /** Everything about the request, as a server might repeat it in its answer. */
-const echo = `refused ${key}, which came with ${accessSecret} and ${headerValue}`
+const echo = [
+  `refused {"tokens": [${prompt.join(", ")}], "weights": [${weights.join(",\n")}]} and ${JSON.stringify(prompt)}`,
+  prompt.join(" "),
+  ...[key, accessSecret, headerValue].flatMap(spellings)
+].join(" ")
+
+const borrowed = `no ${spellings(otherKey).join(" ")}`
 
 const bySample = (status: number, headers: Record<string, string> = {}) => [
   FaultScript.on("asample", FaultScript.status(status, { headers, detail: echo }))
@@ -287,15 +315,100 @@ describe("secrets", () => {
     Effect.gen(function*() {
       const wire = yield* Wire
       wire.intercept = ({ endpoint }) =>
-        endpoint === "asample" ? { status: 302, headers: { location: `https://else.where/?key=${key}` } } : undefined
+        endpoint === "asample"
+          ? {
+            status: 302,
+            headers: { location: `https://else.where/${encodeURIComponent(key)}?key=${encodeURIComponent(key)}` }
+          }
+          : undefined
       return yield* sample
+    })
+  )
+  fails(
+    "RequestFailed",
+    "the words of a result",
+    [],
+    Effect.gen(function*() {
+      const training = yield* trainingOf(yield* service(options))
+      const wire = yield* Wire
+      let polls = 0
+      wire.intercept = ({ endpoint }) =>
+        endpoint !== "retrieve_future" ? undefined : {
+          headers: { "content-type": "application/json" },
+          ...(polls++ === 0
+            // the reason of a queue, which is logged and told to listeners
+            ? {
+              status: 408,
+              body: JSON.stringify({ type: "try_again", queue_state: "paused_rate_limit", queue_state_reason: echo })
+            }
+            : { status: 200, body: JSON.stringify({ error: echo, category: "user" }) })
+        }
+      return yield* Effect.flatMap(training.forwardBackward([secretDatum], "cross_entropy"), Future.await)
+    })
+  )
+  fails(
+    "NotFound",
+    "a request id that is the key",
+    [],
+    Effect.gen(function*() {
+      const sampler = yield* samplerOf(yield* service(options))
+      const wire = yield* Wire
+      wire.intercept = ({ endpoint }) =>
+        endpoint === "asample"
+          ? { status: 404, headers: { "x-request-id": encodeURIComponent(key) }, body: JSON.stringify(echo) }
+          : undefined
+      return yield* sampler.sample({ prompt, maxTokens: 1 })
+    })
+  )
+  fails(
+    "MalformedResponse",
+    "names of fields that are the key",
+    [],
+    Effect.gen(function*() {
+      const client = yield* service(options)
+      const wire = yield* Wire
+      wire.intercept = ({ endpoint }) =>
+        endpoint === "get_server_capabilities"
+          ? {
+            status: 200,
+            headers: { "content-type": "application/json" },
+            body: JSON.stringify({ [key]: 1, supported_models: { [key]: echo } })
+          }
+          : undefined
+      return yield* client.serverCapabilities
+    })
+  )
+  fails(
+    "ServerError",
+    "after the messages of a session",
+    [],
+    Effect.gen(function*() {
+      const wire = yield* Wire
+      wire.intercept = ({ endpoint }) =>
+        endpoint === "create_session"
+          ? {
+            status: 200,
+            headers: { "content-type": "application/json" },
+            body: JSON.stringify({
+              type: "create_session",
+              session_id: "s",
+              info_message: echo,
+              warning_message: echo,
+              error_message: echo
+            })
+          }
+          : endpoint === "get_server_capabilities"
+          ? { status: 503, headers: { "content-type": "text/plain" }, body: echo }
+          : undefined
+      const client = yield* service({ ...options, retry: { times: 0 } })
+      return yield* client.serverCapabilities
     })
   )
   fails(
     "PermissionDenied",
     "a borrowed key",
     [
-      FaultScript.on("load_weights", FaultScript.status(403, { detail: `no ${otherKey}` }))
+      FaultScript.on("load_weights", FaultScript.status(403, { detail: borrowed }))
     ],
     Effect.gen(function*() {
       const training = yield* trainingOf(yield* service(options))

@@ -61,8 +61,15 @@ const numeric = (text: string | undefined): number | undefined =>
  * @since 0.1.0
  * @category decoding
  */
-export const requestIdOf = (headers: Headers): string | undefined =>
-  headers["x-tinker-request-id"] ?? headers["x-request-id"] ?? headers["request-id"]
+export const requestIdOf = (headers: Headers, redact: Redact = unchanged): string | undefined => {
+  const id = headers["x-tinker-request-id"] ?? headers["x-request-id"] ?? headers["request-id"]
+  return id === undefined ? undefined : shorten(redact(id))
+}
+
+/** What takes out of a server's words what nobody should read. It gets them parsed, and before they are shortened. */
+type Redact = (text: string) => string
+
+const unchanged: Redact = (text) => text
 
 const limit = 500
 
@@ -75,14 +82,22 @@ const shorten = (text: string): string => text.length > limit ? `${text.slice(0,
  * @since 0.1.0
  * @category decoding
  */
-export const detailOf = (body: string): string => {
+export const detailOf = (body: string, redact: (text: string) => string = unchanged): string => {
   let parsed: unknown
   try {
     parsed = JSON.parse(body)
   } catch {
-    return /<html|<!doctype/i.test(body) ? "an HTML page" : shorten(body.trim())
+    if (/<html|<!doctype/i.test(body)) return "an HTML page"
+    return shorten(redact(xmlWords(body) ?? body.trim()))
   }
-  return shorten(wordsOf(parsed))
+  return shorten(redact(wordsOf(parsed)))
+}
+
+/** Stores of files answer in XML, with the request beside the words. */
+const xmlWords = (body: string): string | undefined => {
+  if (!/^\s*<\?xml|^\s*<Error>/.test(body)) return undefined
+  const words = ["Code", "Message"].map((name) => new RegExp(`<${name}>([^<]{0,500})</${name}>`).exec(body)?.[1] ?? "")
+  return words.filter((text) => text !== "").join(": ")
 }
 
 const wordsOf = (body: unknown): string => {
@@ -104,6 +119,25 @@ const problemOf = (problem: unknown): string => {
   return where === "" ? what : `${where}: ${what}`
 }
 
+/** Where a redirect leads: the query may hold a key or a signature. */
+const redirectOf = (
+  { headers, origin, redact = unchanged, status }: {
+    readonly headers: Headers
+    readonly origin: string
+    readonly redact?: Redact | undefined
+    readonly status: number
+  }
+): string | undefined => {
+  const { location } = headers
+  // 0 is what a browser makes of a redirect that it was told not to follow
+  if (status === 0) return "a redirect, which browsers do not show"
+  if (location === undefined || status < 300 || status >= 400) return undefined
+  if (!URL.canParse(location, origin)) return "a redirect to what is no URL"
+  const target = new URL(location, origin)
+  const place = shorten(redact(`${target.origin}${target.pathname}`))
+  return target.origin === origin ? `a redirect to ${place}` : `a redirect to ${place}, which is another origin`
+}
+
 /**
  * The error of an answer that is not a success. A 410 is a `BadRequest` of that status; who polls makes it a `FutureExpired`.
  *
@@ -118,6 +152,8 @@ export const fromStatus = (answer: {
   readonly headers: Headers
   /** The whole body as text. */
   readonly body: string
+  /** What takes secrets out of the server's words, once they are parsed. Without it they are shown as they came. */
+  readonly redact?: ((text: string) => string) | undefined
   readonly nowMillis: number
   /** Size of the request, for the default wait of a 429. */
   readonly requestBytes?: number | undefined
@@ -128,8 +164,8 @@ export const fromStatus = (answer: {
   const fields: Errors.Answer = {
     operation,
     status,
-    detail: detailOf(body),
-    requestId: requestIdOf(headers),
+    detail: redirectOf(answer) ?? detailOf(body, answer.redact),
+    requestId: requestIdOf(headers, answer.redact),
     shouldRetry: shouldRetry === "true" ? true : shouldRetry === "false" ? false : undefined,
     retryAfter: Option.getOrUndefined(retryAfter)
   }

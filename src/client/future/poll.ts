@@ -15,6 +15,7 @@ import * as Reports from "../reporting/reports.js"
 import type { Core } from "../service/core.js"
 import type { Pending } from "../ServiceClient.js"
 import * as Json from "../transport/json.js"
+import type { Redactor } from "../transport/redact.js"
 import { jsonBody } from "../transport/transport.js"
 import { failureOf } from "./exits.js"
 import type { QueueObserver } from "./queueObserver.js"
@@ -23,14 +24,23 @@ import type { QueueObserver } from "./queueObserver.js"
 export interface ResultType<A> {
   readonly name: Futures.RequestType
   readonly decode?: ((bytes: Uint8Array) => Effect.Effect<A, MalformedMessage>) | undefined
-  readonly fromJson: (body: unknown, operation: string, requestId: string) => Effect.Effect<A, TransportError>
+  readonly fromJson: (
+    body: unknown,
+    operation: string,
+    requestId: string,
+    redact: Redactor
+  ) => Effect.Effect<A, TransportError>
 }
 
 export const resultType = <A, I>(
   name: Futures.RequestType,
   schema: Schema.Schema<A, I>,
   decode?: (bytes: Uint8Array) => Effect.Effect<A, MalformedMessage>
-): ResultType<A> => ({ name, decode, fromJson: (body, operation, id) => Json.decode(body, schema, operation, id) })
+): ResultType<A> => ({
+  name,
+  decode,
+  fromJson: (body, operation, id, redact) => Json.decode(body, schema, operation, id, redact)
+})
 
 export interface Accepted<A> {
   readonly operation: string
@@ -222,7 +232,7 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
           )
         }
         case "Completed":
-          return result.fromJson(told.value, operation, requestId)
+          return result.fromJson(told.value, operation, requestId, transport.redact)
       }
     })
   }

@@ -3,7 +3,8 @@ import * as Cause from "effect/Cause"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
-import type { Settings } from "../../TinkexConfig.js"
+import type { Redactor } from "../../observability/redaction.js"
+import { replacement } from "../../observability/redaction.js"
 import { disposition, isTinkexError } from "../../TinkexError.js"
 
 const at = (value: unknown, key: string): unknown => Predicate.hasProperty(value, key) ? value[key] : undefined
@@ -72,22 +73,15 @@ export const describe = (error: unknown) => {
   }
 }
 
-const keyShaped = /(?:tml-|eyJ)[A-Za-z0-9._~+/=-]{6,}/g
 const longestText = 500
 const longestList = 50
 const mostNumbers = 8
 const deepest = 6
 
-/** Makes data fit to be reported, for clients with these secrets. */
-export const sanitizer = (settings: Settings): (data: unknown) => unknown => {
-  const secrets = [settings.apiKey, settings.cloudflareAccess?.clientSecret]
-    .map((secret) => secret === undefined ? "" : Redacted.value(secret))
-    .filter((secret) => secret !== "")
-
+/** Makes data fit to be reported. */
+export const sanitizer = (redact: Redactor): (data: unknown) => unknown => {
   const text = (value: string): string => {
-    let clean = value
-    for (const secret of secrets) clean = clean.replaceAll(secret, "<redacted>")
-    clean = clean.replace(keyShaped, "<redacted>")
+    const clean = redact(value)
     return clean.length <= longestText ? clean : `${clean.slice(0, longestText - 1)}…`
   }
 
@@ -110,7 +104,7 @@ export const sanitizer = (settings: Settings): (data: unknown) => unknown => {
             ? `<${value.length} numbers>`
             : value.slice(0, longestList).map((item) => clean(item, depth + 1))
         }
-        if (Redacted.isRedacted(value)) return "<redacted>"
+        if (Redacted.isRedacted(value)) return replacement
         if (value instanceof Error) return describe(value).message
         const out: Record<string, unknown> = {}
         for (const [key, item] of Object.entries(value).slice(0, longestList)) out[text(key)] = clean(item, depth + 1)

@@ -62,7 +62,7 @@ const start = ({ sessionId: id, transport }: Options): Effect.Effect<Reporter, n
   Effect.gen(function*() {
     const { settings } = transport
     const sessionId = id ?? `sessionless-${uuid()}`
-    const clean = sanitizer(settings)
+    const clean = sanitizer(transport.redact)
     const begun = yield* Clock.currentTimeMillis
     const events: Array<TelemetryEvent> = []
     const reported = new WeakSet<object>()

@@ -274,6 +274,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
         }
         const ttlSeconds = options.ttl === undefined ? undefined : yield* secondsOf(options.ttl)
         const token = options.weightsAccessToken
+        if (token !== undefined) transport.redact.learn(token)
         const { tinkerPath } = yield* transport.json({
           operation: `copy_weights (${path})`,
           method: "POST",
@@ -362,7 +363,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
               operation,
               requestId: sessionId,
               category: "server",
-              detail: error ?? `the export is ${status}`
+              detail: transport.redact(error ?? `the export is ${status}`)
             })
           }
           yield* Effect.sleep(traceWait)
@@ -406,11 +407,16 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
         })
         const { location } = answer.headers
         const text = answer.status >= 300 && location !== undefined
-          ? yield* fetchSigned(http, operation, new URL(location, `${transport.settings.baseUrl}/`).href)
+          ? yield* fetchSigned(
+            http,
+            transport.redact,
+            operation,
+            new URL(location, `${transport.settings.baseUrl}/`).href
+          )
           : textOf(answer)
-        const requestId = requestIdOf(answer.headers)
+        const requestId = requestIdOf(answer.headers, transport.redact)
         const body = yield* Json.parse(text, operation, requestId)
-        const { entries } = yield* Json.decode(body, AuditLogResponse, operation, requestId)
+        const { entries } = yield* Json.decode(body, AuditLogResponse, operation, requestId, transport.redact)
         return entries
       })
     }

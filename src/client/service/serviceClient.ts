@@ -71,8 +71,8 @@ const connect = (transport: Transport.InternalTransport) =>
       pool: "service",
       body
     })
-    const config = yield* Transport.decodeAnswer(answer, Protocol.ClientConfig, "client/config")
-    const limits = yield* Transport.decodeAnswer(answer, Protocol.ClientLimits, "client/config")
+    const config = yield* Transport.decodeAnswer(answer, Protocol.ClientConfig, "client/config", transport.redact)
+    const limits = yield* Transport.decodeAnswer(answer, Protocol.ClientLimits, "client/config", transport.redact)
     transport.billing.limit = Duration.seconds(config.billingMaxPauseSeconds)
     yield* Effect.orDie(Effect.zipRight(
       transport.gate("sampling").resize({ bytes: config.sampleDispatchBytes }),
@@ -235,6 +235,7 @@ export const make = (
         Effect.gen(function*() {
           yield* parsePath(path)
           const token = options.weightsAccessToken
+          if (token !== undefined) transport.redact.learn(token)
           if (config.createModelViaLoadWeights) {
             const { modelSeqId, value } = yield* newModel({
               operation: `load_weights (${path})`,

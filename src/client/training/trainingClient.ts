@@ -381,7 +381,9 @@ export const make = (
         ),
       loadState: (path, options) =>
         Effect.zipRight(
-          parsePath(path),
+          Effect.tap(parsePath(path), () => {
+            if (options?.weightsAccessToken !== undefined) core.transport.redact.learn(options.weightsAccessToken)
+          }),
           single(inTurn, {
             operation: `load_weights (model ${modelId}, ${path})`,
             path: "load_weights",

@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Json from "../../protocol/Json.js"
 import * as ParseProblem from "../../protocol/ParseProblem.js"
 import { MalformedResponse } from "../../TinkexError.js"
+import type { Redactor } from "./redact.js"
 
 export const parse = (text: string, operation: string, requestId?: string): Effect.Effect<unknown, MalformedResponse> =>
   Effect.mapError(
@@ -16,12 +17,13 @@ export const decode = <A, I>(
   body: unknown,
   schema: Schema.Schema<A, I>,
   operation: string,
-  requestId?: string
+  requestId: string | undefined,
+  redact: Redactor
 ): Effect.Effect<A, MalformedResponse> =>
   Effect.suspend(() =>
     Either.match(Schema.decodeUnknownEither(schema)(body), {
       onLeft: (error) =>
-        Effect.fail(new MalformedResponse({ operation, detail: ParseProblem.describe(error), requestId })),
+        Effect.fail(new MalformedResponse({ operation, detail: redact(ParseProblem.describe(error)), requestId })),
       onRight: Effect.succeed
     })
   )

@@ -1,5 +1,4 @@
 /** Answers that lead to signed URLs, which are fetched without the key (wire-protocol 7.4). */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
@@ -17,6 +16,7 @@ import {
 } from "../../TinkexError.js"
 import type { Answer, Request, Transport } from "../HttpTransport.js"
 import * as Json from "./json.js"
+import type { Redactor } from "./redact.js"
 
 /** An archive in the making is asked for so often, so far apart. */
 const attempts = 6
@@ -36,6 +36,7 @@ export const textOf = (answer: Answer): string => answer.body._tag === "Text" ? 
 /** An address in an answer, fetched without the key. */
 export const fetchSigned = (
   http: HttpClient.HttpClient,
+  redact: Redactor,
   operation: string,
   url: string
 ): Effect.Effect<string, TransportError> =>
@@ -46,7 +47,7 @@ export const fetchSigned = (
     if (status >= 200 && status < 300) return body
     const nowMillis = yield* Clock.currentTimeMillis
     return yield* Effect.fail(
-      fromStatus({ operation, origin: new URL(url).origin, status, headers, body, nowMillis, requestBytes: 0 })
+      fromStatus({ operation, origin: new URL(url).origin, status, headers, body, redact, nowMillis, requestBytes: 0 })
     )
   }).pipe(
     Effect.mapError((error): TransportError =>
@@ -56,13 +57,9 @@ export const fetchSigned = (
     )
   )
 
-/** Sends a request whose redirect is the answer; `fetch` follows redirects unless it is told not to. */
+/** Sends a request whose redirect is the answer. */
 export const sendUnfollowed = (transport: Transport, request: Request): Effect.Effect<Answer, TransportError> =>
-  Effect.provideService(
-    transport.send({ ...request, redirects: true }),
-    FetchHttpClient.RequestInit,
-    { redirect: "manual" }
-  )
+  transport.send({ ...request, redirects: true })
 
 const read = (
   transport: Transport,
@@ -70,10 +67,10 @@ const read = (
   answer: Answer
 ): Effect.Effect<ArchiveUrl, TransportError> =>
   Effect.gen(function*() {
-    const requestId = requestIdOf(answer.headers)
+    const requestId = requestIdOf(answer.headers, transport.redact)
     if (answer.status < 300) {
       const body = yield* Json.parse(textOf(answer), operation, requestId)
-      return yield* Json.decode(body, ArchiveUrl, operation, requestId)
+      return yield* Json.decode(body, ArchiveUrl, operation, requestId, transport.redact)
     }
     const { expires, location } = answer.headers
     if (location === undefined) {

@@ -32,13 +32,12 @@ import { keyOf } from "./events.js"
 import { commonHeaders } from "./headers.js"
 import * as Json from "./json.js"
 import * as Redact from "./redact.js"
+import { unfollowed } from "./redirects.js"
 
 /** What the rest of the client may do to a transport, besides sending. */
 export interface InternalTransport extends Transport {
   /** The credential in force; asked for before every attempt. */
   credential: Effect.Effect<Redacted.Redacted | undefined, TransportError>
-  /** The server's words, fit for an error or a log. */
-  readonly redact: Redact.Redact
   readonly billing: Billing.Billing
 }
 
@@ -92,7 +91,7 @@ const again = Symbol("the limiter is set: leave the gate and wait")
 
 export const make = (settings: Settings): Effect.Effect<InternalTransport, never, Requirements | Scope.Scope> =>
   Effect.gen(function*() {
-    const http = HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true)
+    const http = unfollowed(HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true))
     const telemetry = yield* Telemetry
     const deadlines = yield* Deadlines.make
     const { tenant } = settings
@@ -164,7 +163,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     }
 
     const receive = (
-      { bytes, request: { credential, operation, pool, redirects } }: Prepared,
+      { bytes, request: { operation, pool, redirects } }: Prepared,
       response: HttpClientResponse.HttpClientResponse
     ): Effect.Effect<Answer, HttpClientError.HttpClientError | TransportError> => {
       const { headers, status } = response
@@ -181,9 +180,17 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       return Effect.flatMap(
         Effect.zip(response.text, Clock.currentTimeMillis),
         ([text, nowMillis]) => {
-          const body = redact(text, credential)
           return Effect.fail(
-            TinkexError.fromStatus({ operation, origin, status, headers, body, nowMillis, requestBytes: bytes })
+            TinkexError.fromStatus({
+              operation,
+              origin,
+              status,
+              headers,
+              body: text,
+              redact,
+              nowMillis,
+              requestBytes: bytes
+            })
           )
         }
       )
@@ -198,7 +205,10 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       const { request, timeout } = prepared
       const go = (credential: Redacted.Redacted | undefined, trace: Readonly<Record<string, string>> | undefined) => {
         const headers: Record<string, string> = { ...prepared.headers, "x-stainless-retry-count": String(n), ...trace }
-        if (credential !== undefined) headers["x-api-key"] = Redacted.value(credential)
+        if (credential !== undefined) {
+          redact.learn(credential)
+          headers["x-api-key"] = Redacted.value(credential)
+        }
         return Effect.mapError(
           deadlines.limit<Answer, HttpClientError.HttpClientError | TransportError>(
             Effect.flatMap(
@@ -437,7 +447,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       })
 
     const json: Transport["json"] = (request, schema) =>
-      Effect.flatMap(send(request), (answer) => decodeAnswer(answer, schema, request.operation))
+      Effect.flatMap(send(request), (answer) => decodeAnswer(answer, schema, request.operation, redact))
 
     const self: InternalTransport = {
       settings,
@@ -474,15 +484,16 @@ const outcomeOf = (exit: Exit.Exit<Answer, TransportError>, operationClass: Oper
 export const decodeAnswer = <A, I>(
   answer: Answer,
   schema: Schema.Schema<A, I>,
-  operation: string
+  operation: string,
+  redact: Redact.Redactor
 ): Effect.Effect<A, TransportError> => {
-  const requestId = TinkexError.requestIdOf(answer.headers)
+  const requestId = TinkexError.requestIdOf(answer.headers, redact)
   return answer.body._tag === "Bytes"
     ? Effect.fail(
       new TinkexError.MalformedResponse({ operation, detail: "it is binary", status: answer.status, requestId })
     )
     : Effect.flatMap(
       Json.parse(answer.body.text, operation, requestId),
-      (body) => Json.decode(body, schema, operation, requestId)
+      (body) => Json.decode(body, schema, operation, requestId, redact)
     )
 }
