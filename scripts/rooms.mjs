@@ -15,7 +15,8 @@ export const allowed = (() => {
   const observability = [...TinkexError, "TinkexError"]
   const tokenizer = [...observability, "observability"]
   const TinkexConfig = [...tokenizer, "tokenizer"]
-  const client = [...TinkexConfig, "TinkexConfig"]
+  const chat = [...TinkexConfig]
+  const client = [...TinkexConfig, "TinkexConfig", "chat"]
   const training = [...client, "client"]
   const Tinkex = [...training, "training"]
   const index = [...Tinkex, "Tinkex"]
@@ -30,6 +31,7 @@ export const allowed = (() => {
     observability,
     tokenizer,
     TinkexConfig,
+    chat,
     client,
     training,
     Tinkex,
@@ -51,6 +53,7 @@ export const platformNeutral = [
   "observability",
   "tokenizer",
   "TinkexConfig",
+  "chat",
   "client",
   "training",
   "Tinkex",
@@ -58,7 +61,7 @@ export const platformNeutral = [
 ]
 
 /** Rooms whose PascalCase modules are public, in reading order. */
-export const publicRooms = ["protocol", "resilience", "observability", "tokenizer", "client", "training"]
+export const publicRooms = ["protocol", "resilience", "observability", "tokenizer", "chat", "client", "training"]
 
 export const files = (dir = src) =>
   readdirSync(dir).flatMap((name) => {

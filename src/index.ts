@@ -401,6 +401,41 @@ export * as TokenizerSource from "./tokenizer/TokenizerSource.js"
 export * as Tokenizers from "./tokenizer/Tokenizers.js"
 
 /**
+ * Messages of a conversation: who said what, as text, reasoning, images and tool calls.
+ *
+ * @since 0.2.0
+ */
+export * as Message from "./chat/Message.js"
+
+/**
+ * Renderers: a conversation to the tokens that a model expects, and its answer back to a message.
+ *
+ * @since 0.2.0
+ */
+export * as Renderer from "./chat/Renderer.js"
+
+/**
+ * The error of finding a renderer.
+ *
+ * @since 0.2.0
+ */
+export * as RendererError from "./chat/RendererError.js"
+
+/**
+ * Tools that a model may call: what it is told of them, and what becomes of its calls.
+ *
+ * @since 0.2.0
+ */
+export * as Tool from "./chat/Tool.js"
+
+/**
+ * Which parts of a conversation are learnt.
+ *
+ * @since 0.2.0
+ */
+export * as TrainOn from "./chat/TrainOn.js"
+
+/**
  * The result of an operation that the service has accepted: many may wait for it, one fiber polls.
  *
  * @since 0.1.0

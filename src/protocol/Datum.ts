@@ -114,15 +114,146 @@ const knownLength = (input: ModelInput.ModelInput): number | undefined => {
   return ModelInput.length(input)
 }
 
-const join = (field: string, left: ModelInput.Tokens, right: ModelInput.Tokens): Int32Array => {
+/**
+ * A run of tokens with a weight for all or for each of them; or an image (or any other chunk), which is never learnt. `label`
+ * says where it is from (a role), for the eye.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Segment =
+  | {
+    readonly tokens: ModelInput.Tokens
+    readonly weight: number | ArrayLike<number>
+    readonly label?: string | undefined
+  }
+  | { readonly chunk: ModelInput.Chunk; readonly label?: string | undefined }
+
+/**
+ * - `maxLength`: of the whole in tokens; what is beyond is cut off at the end, an image that does not fit goes whole.
+ * - `reduction`: `mean` divides the weights by their sum, so that every example weighs 1; `none`, the default, leaves them.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface SegmentsOptions {
+  readonly maxLength?: number | undefined
+  readonly reduction?: "none" | "mean" | undefined
+}
+
+/** Segments with nothing empty, cut to a length, and without images that nothing comes after. */
+const cut = (segments: ReadonlyArray<Segment>, maxLength: number): ReadonlyArray<Segment> => {
+  const out: Array<Segment> = []
+  let room = maxLength
+  for (const segment of segments) {
+    const length = "chunk" in segment ? ModelInput.chunkLength(segment.chunk) : segment.tokens.length
+    if (length > room && "chunk" in segment) break
+    if (length > 0) {
+      out.push(length > room && "tokens" in segment ? { ...segment, tokens: segment.tokens.slice(0, room) } : segment)
+    }
+    room -= length
+    if (room <= 0) break
+  }
+  while ("chunk" in (out.at(-1) ?? {})) out.pop()
+  return out
+}
+
+/**
+ * A datum for `cross_entropy` from a text in runs, each with its weight: the input is all of it but the last token, the target
+ * all but the first, and a target weighs what its token weighs. Targets at an image are 0 and weigh nothing.
+ *
+ * ```ts
+ * import { Datum, Tokenizer } from "tinkex"
+ *
+ * const { encode } = Tokenizer.nano
+ * Datum.fromSegments([{ tokens: encode("2 + 2 ="), weight: 0 }, { tokens: encode(" 4"), weight: 1 }])
+ * ```
+ *
+ * Throws `InvalidInput` when fewer than two tokens are given, when weights and tokens differ in number, and for an image
+ * without `expectedTokens`.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const fromSegments = (segments: ReadonlyArray<Segment>, options: SegmentsOptions = {}): Datum => {
+  segments.forEach((segment, index) => checkWeights(segment, index))
+  const kept = cut(segments, options.maxLength ?? Infinity)
+  let length = 0
+  for (const segment of kept) {
+    length += "chunk" in segment
+      ? ModelInput.chunkLength(segment.chunk)
+      : segment.tokens.length
+  }
+  if (length < 2) throw new InvalidInput({ field: "segments", expected: "at least 2 tokens", actual: `${length}` })
+  const targets = new Int32Array(length - 1)
+  const weights = new Float32Array(length - 1)
+  const chunks: Array<ModelInput.Chunk> = []
+  let run: Array<ModelInput.Tokens> = []
+  const flush = () => {
+    if (run.length > 0) chunks.push({ type: "encoded_text", tokens: concat(run) })
+    run = []
+  }
+  let at = -1 // of the target that the next token is
+  kept.forEach((segment, index) => {
+    if ("chunk" in segment) {
+      flush()
+      chunks.push(segment.chunk)
+      at += ModelInput.chunkLength(segment.chunk)
+      return
+    }
+    const { tokens, weight } = segment
+    for (let i = 0; i < tokens.length; i++, at++) {
+      if (at < 0) continue
+      targets[at] = tokens[i]!
+      weights[at] = typeof weight === "number" ? weight : weight[i]!
+    }
+    const input = index === kept.length - 1 ? tokens.slice(0, -1) : tokens
+    if (input.length > 0) run.push(input)
+  })
+  flush()
+  if (options.reduction === "mean") normalize(weights)
+  return {
+    modelInput: { chunks },
+    lossFnInputs: {
+      target_tokens: { dtype: "int64", data: targets, shape: [length - 1] },
+      weights: { dtype: "float32", data: weights, shape: [length - 1] }
+    }
+  }
+}
+
+const checkWeights = (segment: Segment, index: number): void => {
+  if ("chunk" in segment || typeof segment.weight === "number") return
+  if (segment.weight.length !== segment.tokens.length) {
+    throw new InvalidInput({
+      field: `segments[${index}].weight`,
+      expected: `${segment.tokens.length} weights, one per token`,
+      actual: `${segment.weight.length}`
+    })
+  }
+}
+
+const concat = (runs: ReadonlyArray<ModelInput.Tokens>): ModelInput.Tokens => {
+  if (runs.length === 1) return runs[0]!
+  const all = new Int32Array(runs.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const run of runs) {
+    all.set(run, at)
+    at += run.length
+  }
+  return all
+}
+
+const normalize = (weights: Float32Array): void => {
+  let sum = 0
+  for (let i = 0; i < weights.length; i++) sum += weights[i]!
+  if (sum > 0) { for (let i = 0; i < weights.length; i++) weights[i]! /= sum }
+}
+
+const atLeastTwo = (field: string, left: ModelInput.Tokens, right: ModelInput.Tokens): void => {
   const n = left.length + right.length
   if (n < 2) {
     throw new InvalidInput({ field, expected: "at least 2 tokens in prompt and completion together", actual: `${n}` })
   }
-  const all = new Int32Array(n)
-  all.set(left)
-  all.set(right, left.length)
-  return all
 }
 
 /**
@@ -137,16 +268,8 @@ export const fromCompletion = (prompt: ModelInput.Tokens, completion: ModelInput
   if (completion.length === 0) {
     throw new InvalidInput({ field: "completion", expected: "at least 1 token", actual: "none" })
   }
-  const all = join("completion", prompt, completion)
-  const n = all.length - 1
-  const weights = new Float32Array(n).fill(1, Math.max(prompt.length - 1, 0))
-  return {
-    modelInput: ModelInput.fromTokens(all.subarray(0, n)),
-    lossFnInputs: {
-      target_tokens: { dtype: "int64", data: all.subarray(1), shape: [n] },
-      weights: { dtype: "float32", data: weights, shape: [n] }
-    }
-  }
+  atLeastTwo("completion", prompt, completion)
+  return fromSegments([{ tokens: prompt, weight: 0 }, { tokens: completion, weight: 1 }])
 }
 
 /**
@@ -167,7 +290,8 @@ export const fromRollout = (rollout: {
   if (completion.length === 0) {
     throw new InvalidInput({ field: "completion", expected: "at least 1 token", actual: "none" })
   }
-  const all = join("completion", prompt, completion)
+  atLeastTwo("completion", prompt, completion)
+  const all = Int32Array.from(concat([prompt, completion]))
   const n = all.length - 1
   // a completion without prompt has no input that predicts its first token
   const skipped = prompt.length === 0 ? 1 : 0

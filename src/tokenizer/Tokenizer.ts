@@ -25,6 +25,19 @@ export const TypeId: unique symbol = Symbol.for("tinkex/Tokenizer")
 export type TypeId = typeof TypeId
 
 /**
+ * - `addSpecialTokens`: whether the tokenizer puts around the text what it puts there of its own accord. Default yes.
+ * - `asText`: names of tokens for which it holds stay the text they are: `<|im_end|>` in a message of a stranger is ten
+ *   characters then, and not the end of a turn. Default: names in a text become tokens.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface EncodeOptions {
+  readonly addSpecialTokens?: boolean | undefined
+  readonly asText?: ((name: string) => boolean) | undefined
+}
+
+/**
  * A tokenizer. `encode` and `decode` are plain functions that need no `this`:
  *
  * ```ts
@@ -45,6 +58,10 @@ export interface Tokenizer extends Inspectable.Inspectable {
   readonly vocabSize: number
   /** The token that ends a text, when the tokenizer names one. */
   readonly eosToken: number | undefined
+  /** The token that begins a text, when the tokenizer names one. */
+  readonly bosToken?: number | undefined
+  /** The chat template (Jinja) of the model's repository, when its `tokenizer_config.json` or file carries one. */
+  readonly chatTemplate?: string | undefined
   /** Whether a number is one of its tokens. */
   readonly has: (token: number) => boolean
   /** The special tokens by name, for example `<|im_end|>`. */
@@ -54,7 +71,7 @@ export interface Tokenizer extends Inspectable.Inspectable {
    * its own accord (Llama's begin-of-text) is put there, as the official SDK does; continue a text with
    * `{ addSpecialTokens: false }`. Lone surrogates count as U+FFFD.
    */
-  readonly encode: (text: string, options?: { readonly addSpecialTokens?: boolean | undefined }) => Int32Array
+  readonly encode: (text: string, options?: EncodeOptions) => Int32Array
   /**
    * The text of tokens, special tokens by name unless `skipSpecialTokens`. Bytes that are not UTF-8 and numbers that are not
    * tokens (models may have a larger head than their tokenizer) come out as U+FFFD; `decodeChecked` refuses the latter.
@@ -73,9 +90,29 @@ export const isTokenizer = (u: unknown): u is Tokenizer => Predicate.hasProperty
 
 const replacement = "\uFFFD"
 
+/** As text all names that `asText` holds for, by taking them apart after their first character. */
+const encodeApart = (
+  encode: (text: string, addSpecialTokens: boolean) => Int32Array,
+  names: Iterable<string>,
+  text: string,
+  asText: (name: string) => boolean
+): Int32Array => {
+  const out: Array<number> = []
+  const kept = Array.from(names).filter((name) => name !== "" && asText(name))
+  let from = 0
+  for (let at = 0; at < text.length; at++) {
+    if (!kept.some((name) => text.startsWith(name, at))) continue
+    for (const token of encode(text.slice(from, at + 1), false)) out.push(token)
+    from = at + 1
+  }
+  for (const token of encode(text.slice(from), false)) out.push(token)
+  return Int32Array.from(out)
+}
+
 /**
  * A tokenizer from its parts, for one that no `tokenizer.json` describes. `decode` is only given tokens for which `has`
- * holds.
+ * holds. `encodeAsText` encodes a text without the tokens whose names `asText` holds for, and adds no special tokens around
+ * it; without it such names are taken apart after their first character.
  *
  * @since 0.1.0
  * @category constructors
@@ -86,10 +123,15 @@ export const make = (options: {
   readonly eosToken: number | undefined
   readonly specialTokens: ReadonlyMap<string, number>
   readonly has: (token: number) => boolean
+  readonly bosToken?: number | undefined
+  readonly chatTemplate?: string | undefined
   readonly encode: (text: string, addSpecialTokens: boolean) => Int32Array
+  readonly encodeAsText?: ((text: string, asText: (name: string) => boolean) => Int32Array) | undefined
   readonly decode: (tokens: Array<number>, skipSpecialTokens: boolean) => string
 }): Tokenizer => {
   const toJSON = () => ({ _id: "tinkex/Tokenizer", id: options.id, vocabSize: options.vocabSize })
+  const encodeAsText = options.encodeAsText ??
+    ((text, asText) => encodeApart(options.encode, options.specialTokens.keys(), text, asText))
   return {
     [TypeId]: TypeId,
     id: options.id,
@@ -97,7 +139,10 @@ export const make = (options: {
     eosToken: options.eosToken,
     specialTokens: options.specialTokens,
     has: options.has,
-    encode: (text, { addSpecialTokens = true } = {}) => options.encode(text, addSpecialTokens),
+    bosToken: options.bosToken,
+    chatTemplate: options.chatTemplate,
+    encode: (text, { addSpecialTokens = true, asText } = {}) =>
+      asText === undefined ? options.encode(text, addSpecialTokens) : encodeAsText(text, asText),
     decode: (tokens, { skipSpecialTokens = false } = {}) => {
       let text = ""
       let run: Array<number> = []
@@ -127,6 +172,47 @@ const nameOf = (u: unknown): string | undefined =>
     ? u.content
     : undefined
 
+/** The chat template of `tokenizer_config.json`: a string, or a list of named ones of which one is the default. */
+const templateOf = (u: unknown): string | undefined => {
+  if (!Array.isArray(u)) return Predicate.isString(u) ? u : undefined
+  const named: ReadonlyArray<unknown> = u
+  const found = named.find((one) => Predicate.hasProperty(one, "name") && one.name === "default") ?? named[0]
+  return Predicate.hasProperty(found, "template") && Predicate.isString(found.template) ? found.template : undefined
+}
+
+/** Encodes without the added tokens whose names are to stay text: what is between the others goes straight to the model. */
+const asTextOf = (hf: Hf.Tokenizer): (text: string, asText: (name: string) => boolean) => Int32Array => {
+  const added = Array.from(hf.get_added_tokens_decoder(), ([token, { content }]) => ({ token, content }))
+    .sort((a, b) => b.content.length - a.content.length)
+  const plain = (text: string, out: Array<number>): void => {
+    const normalized = hf.normalizer === null ? text : hf.normalizer._call(text)
+    if (normalized === "") return
+    const words = hf.pre_tokenizer === null ? [normalized] : hf.pre_tokenizer._call(normalized)
+    for (const piece of hf.model?._call(words) ?? []) {
+      const token = hf.token_to_id(piece)
+      if (token !== undefined) out.push(token)
+    }
+  }
+  return (text, asText) => {
+    const out: Array<number> = []
+    const kept = added.filter(({ content }) => !asText(content) && text.includes(content))
+    let from = 0
+    for (let at = 0; kept.length > 0 && at < text.length;) {
+      const found = kept.find(({ content }) => text.startsWith(content, at))
+      if (found === undefined) {
+        at++
+        continue
+      }
+      plain(text.slice(from, at), out)
+      out.push(found.token)
+      at += found.content.length
+      from = at
+    }
+    plain(text.slice(from), out)
+    return Int32Array.from(out)
+  }
+}
+
 /** Throws what the parser throws, for content that is no tokenizer. */
 const unsafeFromJson = (id: string, tokenizerJson: string, configJson: string): Tokenizer => {
   const config: unknown = JSON.parse(configJson)
@@ -141,11 +227,15 @@ const unsafeFromJson = (id: string, tokenizerJson: string, configJson: string): 
   }
   let vocabSize = 0
   for (const token of hf.get_vocab().values()) vocabSize = Math.max(vocabSize, token + 1)
-  const eos = Predicate.hasProperty(config, "eos_token") ? nameOf(config.eos_token) : undefined
+  const setting = (name: string): unknown => Predicate.hasProperty(config, name) ? config[name] : undefined
+  const idOf = (name: string | undefined) => name === undefined ? undefined : hf.token_to_id(name)
   return make({
     id,
     vocabSize,
-    eosToken: eos === undefined ? undefined : hf.token_to_id(eos),
+    eosToken: idOf(nameOf(setting("eos_token"))),
+    bosToken: idOf(nameOf(setting("bos_token"))),
+    chatTemplate: templateOf(setting("chat_template")),
+    encodeAsText: asTextOf(hf),
     specialTokens,
     has: (token) => hf.id_to_token(token) !== undefined,
     encode: (text, addSpecialTokens) => {

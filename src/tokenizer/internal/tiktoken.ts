@@ -106,23 +106,38 @@ const unsafe = (id: string, rankFile: string, configJson: string): Tokenizer.Tok
   const special = new RegExp(`(${longestFirst.map(escape).join("|")})`, "u")
   const piece = new RegExp(pieces, "gv")
   const encoder = new TextEncoder()
+  const encode = (text: string, asText: (name: string) => boolean): Int32Array => {
+    const out: Array<number> = []
+    let plain = ""
+    const flush = () => {
+      for (const [match] of plain.matchAll(piece)) encodePiece(ranks, binary(encoder.encode(match)), out)
+      plain = ""
+    }
+    for (const part of text.split(special)) {
+      const token = asText(part) ? undefined : specials.get(part)
+      if (token === undefined) {
+        plain += part
+        continue
+      }
+      flush()
+      out.push(token)
+    }
+    flush()
+    return Int32Array.from(out)
+  }
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
-  const eos = Predicate.hasProperty(config, "eos_token") ? config.eos_token : undefined
+  const setting = (name: string): unknown => Predicate.hasProperty(config, name) ? config[name] : undefined
+  const [eos, bos, template] = [setting("eos_token"), setting("bos_token"), setting("chat_template")]
   return Tokenizer.make({
     id,
     vocabSize: base + reserved,
     eosToken: Predicate.isString(eos) ? specials.get(eos) : undefined,
+    bosToken: Predicate.isString(bos) ? specials.get(bos) : undefined,
+    chatTemplate: Predicate.isString(template) ? template : undefined,
     specialTokens: specials,
     has: (token) => bytesOf[token] !== undefined || nameOf.has(token),
-    encode: (text) => {
-      const out: Array<number> = []
-      for (const part of text.split(special)) {
-        const token = specials.get(part)
-        if (token !== undefined) out.push(token)
-        else for (const [match] of part.matchAll(piece)) encodePiece(ranks, binary(encoder.encode(match)), out)
-      }
-      return Int32Array.from(out)
-    },
+    encode: (text) => encode(text, () => false),
+    encodeAsText: encode,
     decode: (tokens, skipSpecialTokens) => {
       let text = ""
       let run = ""

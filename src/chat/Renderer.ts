@@ -1,0 +1,436 @@
+/**
+ * Renderers: a conversation to the tokens that a model expects, and its answer back to a message.
+ *
+ * @since 0.2.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { globalValue } from "effect/GlobalValue"
+import * as Inspectable from "effect/Inspectable"
+import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
+import type * as Datum from "../protocol/Datum.js"
+import type * as ModelInput from "../protocol/ModelInput.js"
+import type { Stop } from "../protocol/Sampling.js"
+import type * as Tokenizer from "../tokenizer/Tokenizer.js"
+import type { TokenizerError } from "../tokenizer/TokenizerError.js"
+import { type Model, Tokenizers } from "../tokenizer/Tokenizers.js"
+import { encoder } from "./chunk.js"
+import type { Format, Turn } from "./format.js"
+import { refuse } from "./format.js"
+import { chatml as chatmlFormat } from "./formats/chatml.js"
+import { formats } from "./formats/table.js"
+import type { Message } from "./Message.js"
+import * as Text from "./Message.js"
+import { rendererOf } from "./models.js"
+import * as Parse from "./parse.js"
+import * as Render from "./render.js"
+import { RendererError } from "./RendererError.js"
+import type { ToolSpec } from "./Tool.js"
+import type { TrainOn } from "./TrainOn.js"
+
+/**
+ * @since 0.2.0
+ * @category symbols
+ */
+export const TypeId: unique symbol = Symbol.for("tinkex/Renderer")
+
+/**
+ * @since 0.2.0
+ * @category symbols
+ */
+export type TypeId = typeof TypeId
+
+/**
+ * How a response ended: at a stop of the renderer (`stop`), at the end of the text (`eos`), or not as it should
+ * (`malformed`): cut off at the limit of tokens, or with more than one stop.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Ending = Parse.Ending
+
+/**
+ * A response as a message, and how it ended. `reason` says what is malformed.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Parsed = Parse.Parsed
+
+/**
+ * What a response brings while it arrives: pieces of text and of reasoning, calls when they are whole.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type ParseEvent = Parse.Event
+
+/**
+ * A response as it arrives. `push` takes tokens, as many at a time as there are; `end` gives what `Renderer.parse` gives for
+ * all of them. It has state: one for each response.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Parser = Parse.Parser
+
+/**
+ * What a prompt is made of besides the messages.
+ *
+ * - `tools`: what the model may call.
+ * - `role`: whose message comes next. The assistant's unless given.
+ * - `prefill`: how that message begins.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface PromptOptions {
+  readonly tools?: ReadonlyArray<ToolSpec> | undefined
+  readonly role?: string | undefined
+  readonly prefill?: string | undefined
+}
+
+/**
+ * What an example is made of besides the messages. `train`: what is learnt, every assistant message unless given.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ExampleOptions {
+  readonly tools?: ReadonlyArray<ToolSpec> | undefined
+  readonly train?: TrainOn | undefined
+}
+
+/**
+ * One model's way to write conversations. Functions are plain and need no `this`; those that take messages throw
+ * `InvalidInput` for what the format has no form for (`InvalidInput.attempt` makes an effect of it).
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Message, Renderer, Tokenizer } from "tinkex"
+ *
+ * const program = Effect.gen(function*() {
+ *   const renderer = yield* Renderer.make("nano", Tokenizer.nano)
+ *   const prompt = renderer.prompt([Message.user("What is 2 + 2?")])
+ *   const { ending, message } = renderer.parse(Tokenizer.nano.encode("4<|im_end|>"))
+ *   return { prompt, text: Message.text(message), ending } // "4", "stop"
+ * })
+ * ```
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Renderer extends Inspectable.Inspectable {
+  readonly [TypeId]: TypeId
+  /** The official cookbook's name where it has one: `qwen3`, `llama3`, `gpt_oss_no_sysprompt`. */
+  readonly name: string
+  readonly tokenizer: Tokenizer.Tokenizer
+  /** What the sampler is to stop at. */
+  readonly stop: Stop
+  /**
+   * Whether the prompt of a later turn always begins with prompt and output of each earlier one. A conversation is one example
+   * then; otherwise one for each message that is learnt.
+   */
+  readonly extension: boolean
+  /** Whether the prompt of the conversation leaves the model inside of its reasoning. */
+  readonly opensThinking: (messages: ReadonlyArray<Message>) => boolean
+  /** The tokens to sample from. */
+  readonly prompt: (messages: ReadonlyArray<Message>, options?: PromptOptions) => ModelInput.ModelInput
+  /** The conversation as one text with the weight of each token, for `Datum.fromSegments`. Prompts weigh nothing. */
+  readonly example: (messages: ReadonlyArray<Message>, options?: ExampleOptions) => ReadonlyArray<Datum.Segment>
+  /** The conversation as examples: one, or, without `extension`, one for each message (each turn) that is learnt. */
+  readonly examples: (
+    messages: ReadonlyArray<Message>,
+    options?: ExampleOptions
+  ) => ReadonlyArray<ReadonlyArray<Datum.Segment>>
+  /**
+   * The message of sampled tokens. `messages` are those of the prompt; they matter where it depends on them whether the prompt
+   * leaves the reasoning open (`deepseekv3_thinking`, not after a tool's answer).
+   */
+  readonly parse: (tokens: ArrayLike<number>, messages?: ReadonlyArray<Message>) => Parsed
+  readonly parser: (messages?: ReadonlyArray<Message>) => Parser
+}
+
+/**
+ * @since 0.2.0
+ * @category guards
+ */
+export const isRenderer = (u: unknown): u is Renderer => Predicate.hasProperty(u, TypeId)
+
+/**
+ * - `allowControlTokens`: names of control tokens in the text of messages become those tokens, as the official cookbook has it
+ *   for most formats. Off unless given: whoever writes `<|im_end|>` into a message would end it.
+ * - `date`: what gpt-oss is told is today, as `2026-11-30`. Today unless given.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface RendererOptions {
+  readonly allowControlTokens?: boolean | undefined
+  readonly date?: string | undefined
+}
+
+const checkTrainable = (messages: ReadonlyArray<Message>, train: TrainOn): void => {
+  messages.forEach(({ trainable }, index) => {
+    if (train === "customized" && trainable === undefined) {
+      throw refuse("true or false, since train is customized", "nothing", index, "trainable")
+    }
+    if (train !== "customized" && trainable !== undefined) {
+      throw refuse("nothing, unless train is customized", String(trainable), index, "trainable")
+    }
+  })
+}
+
+/** The messages with what tells of the tools, as the format writes it. */
+const turnsOf = (
+  format: Format,
+  messages: ReadonlyArray<Message>,
+  tools: ReadonlyArray<ToolSpec>
+): ReadonlyArray<Turn> => {
+  const prepare = format.prepare ?? ((turns) => turns)
+  if (tools.length === 0) return prepare(messages, false)
+  if (format.tools === undefined) {
+    throw refuse(`no tools: ${format.name} has no form for them`, `${tools.length}`, undefined)
+  }
+  const [first] = messages
+  const isSystem = first?.role === "system"
+  const told = format.tools(tools, isSystem ? Text.text(first) : "")
+  const trainable = isSystem ? first.trainable : undefined
+  const marked = trainable === undefined ? told : told.map((turn) => ({ ...turn, trainable }))
+  return prepare([...marked, ...messages.slice(isSystem ? 1 : 0)], true)
+}
+
+/** Where the examples of a conversation end, and what each trains. */
+const endsOf = (
+  format: Format,
+  messages: ReadonlyArray<Message>,
+  train: TrainOn
+): ReadonlyArray<readonly [end: number, train: TrainOn]> => {
+  if (format.extension || train === "last_assistant_message") return [[messages.length, train]]
+  const isAssistant = (index: number) => messages[index]?.role === "assistant"
+  const indices = messages.map((_, index) => index)
+  if (format.split === "turn") {
+    if (train === "last_assistant_turn") return [[messages.length, train]]
+    const users = indices.filter((index) => messages[index]?.role === "user").slice(1)
+    if (train === "all_assistant_messages") {
+      return [...users, messages.length].map((end) => [end, "last_assistant_turn"])
+    }
+  } else if (train === "all_assistant_messages" || train === "last_assistant_turn") {
+    const lastUser = messages.findLastIndex(({ role }) => role === "user")
+    const start = train === "all_assistant_messages" ? 0 : format.turnStart?.(messages) ?? lastUser + 1
+    return indices.filter((index) => index >= start && isAssistant(index)).map((
+      index
+    ) => [index + 1, "last_assistant_message"])
+  }
+  throw refuse(
+    `train of last_assistant_message, last_assistant_turn or all_assistant_messages: ${format.name} writes a message otherwise ` +
+      "once it is history, so that others have no example of their own",
+    train
+  )
+}
+
+/**
+ * A renderer of a format of one's own: data and a few functions, by which all built-in ones are made. Fails when the tokenizer
+ * lacks control tokens of the format.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const fromFormat = (
+  format: Format,
+  tokenizer: Tokenizer.Tokenizer,
+  options: RendererOptions = {}
+): Effect.Effect<Renderer, RendererError> =>
+  Effect.suspend(() => {
+    const encode = encoder(tokenizer, format.controls, options.allowControlTokens === true)
+    const missing = format.controls.filter((name) => encode.token(name) === undefined)
+    if (missing.length > 0) {
+      return new RendererError({
+        reason: "Tokenizer",
+        name: format.name,
+        detail: `the tokenizer ${tokenizer.id} does not have ${
+          missing.join(", ")
+        } as one token each; take the renderer of its model`
+      })
+    }
+    return Effect.succeed(unsafeFromFormat(format, tokenizer, encode))
+  })
+
+const unsafeFromFormat = (
+  format: Format,
+  tokenizer: Tokenizer.Tokenizer,
+  encode: ReturnType<typeof encoder>
+): Renderer => {
+  const rendering: Render.Rendering = { format, encoder: encode, decode: tokenizer.decode }
+  const example: Renderer["example"] = (messages, { tools = [], train = "all_assistant_messages" } = {}) => {
+    checkTrainable(messages, train)
+    return Render.example(rendering, turnsOf(format, messages, tools), train)
+  }
+  const parser: Renderer["parser"] = (messages) => Parse.parser(format, encode, tokenizer, messages)
+  const toJSON = () => ({ _id: "tinkex/Renderer", name: format.name, tokenizer: tokenizer.id })
+  return {
+    [TypeId]: TypeId,
+    name: format.name,
+    tokenizer,
+    stop: "text" in format.stop
+      ? [format.stop.text]
+      : format.stop.map(encode.token).filter((token) => token !== undefined),
+    extension: format.extension,
+    opensThinking: (messages) => Parse.isOpened(format, messages),
+    prompt: (messages, { prefill = "", role = "assistant", tools = [] } = {}) =>
+      Render.prompt(rendering, turnsOf(format, messages, tools), { prefill, role }),
+    example,
+    examples: (messages, options = {}) => {
+      const train = options.train ?? "all_assistant_messages"
+      checkTrainable(messages, train)
+      return endsOf(format, messages, train).map(([end, train]) =>
+        example(messages.slice(0, end), { ...options, train })
+      )
+    },
+    parser,
+    parse: (tokens, messages) => {
+      const one = parser(messages)
+      one.push(tokens)
+      return one.end().parsed
+    },
+    toJSON,
+    toString: () => `Renderer(${format.name}, ${tokenizer.id})`,
+    [Inspectable.NodeInspectSymbol]: toJSON
+  }
+}
+
+/** Makes the renderer of a name for a tokenizer. */
+type Factory = (tokenizer: Tokenizer.Tokenizer, options: RendererOptions) => Effect.Effect<Renderer, RendererError>
+
+const registered = globalValue("tinkex/Renderer/registered", () => ({
+  renderers: new Map<string, Factory>(),
+  models: new Map<string, string>()
+}))
+
+/**
+ * Makes a renderer of one's own known by a name, and as that of models: to `make`, to `forModel` and to whatever finds the name
+ * in the metadata of a run. What was registered under the name before, built-in ones too, it stands in for.
+ *
+ * @since 0.2.0
+ * @category registration
+ */
+export const register = (options: {
+  readonly name: string
+  readonly make: Factory
+  readonly models?: ReadonlyArray<string> | undefined
+}): Effect.Effect<void> =>
+  Effect.sync(() => {
+    registered.renderers.set(options.name, options.make)
+    for (const model of options.models ?? []) registered.models.set(model, options.name)
+  })
+
+/**
+ * The names of all renderers that there are.
+ *
+ * @since 0.2.0
+ * @category registration
+ */
+export const names: Effect.Effect<ReadonlyArray<string>> = Effect.sync(() =>
+  Array.from(new Set([...formats.keys(), ...registered.renderers.keys()]))
+)
+
+const today = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis).toISOString().slice(0, 10))
+
+/**
+ * The renderer of a name for a tokenizer. Fails when there is none of the name, and when the tokenizer is not one of its
+ * models.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (
+  name: string,
+  tokenizer: Tokenizer.Tokenizer,
+  options: RendererOptions = {}
+): Effect.Effect<Renderer, RendererError> =>
+  Effect.suspend(() => {
+    const factory = registered.renderers.get(name)
+    if (factory !== undefined) return factory(tokenizer, options)
+    const format = formats.get(name)
+    if (format === undefined) {
+      return Effect.flatMap(names, (all) =>
+        new RendererError({
+          reason: "UnknownRenderer",
+          name,
+          detail: `there is none of this name; there are ${all.join(", ")}`
+        }))
+    }
+    return Effect.flatMap(
+      options.date === undefined ? today : Effect.succeed(options.date),
+      (date) => fromFormat(format({ tokenizer, date }), tokenizer, options)
+    )
+  })
+
+/**
+ * ChatML for any tokenizer that has `<|im_start|>` and `<|im_end|>`. `system` stands where a conversation has no system
+ * message.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const chatml = (
+  tokenizer: Tokenizer.Tokenizer,
+  options: RendererOptions & { readonly system?: string | undefined } = {}
+): Effect.Effect<Renderer, RendererError> => fromFormat(chatmlFormat({ system: options.system }), tokenizer, options)
+
+/**
+ * The name of a model's renderer: a registered one, or the first of those that the official cookbook names for it. Undefined
+ * when none is known. What follows a `:` in the name of a model does not count.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const nameFor = (model: string): string | undefined => {
+  const name = model.split(":")[0] ?? model
+  return registered.models.get(name) ?? rendererOf(name)
+}
+
+/**
+ * The renderer of a model, with its tokenizer. `name` takes another one than the model's own (`qwen3_disable_thinking`). For a
+ * model that no table names, the chat template that its tokenizer brings is taken.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const forModel = (
+  model: string | Model,
+  options: RendererOptions & { readonly name?: string | undefined } = {}
+): Effect.Effect<Renderer, RendererError | TokenizerError, Tokenizers> =>
+  Effect.gen(function*() {
+    const asked = typeof model === "string" ? { modelName: model } : model
+    const tokenizers = yield* Tokenizers
+    const tokenizer = yield* tokenizers.get(asked)
+    const name = options.name ?? nameFor(asked.modelName) ?? nameFor(tokenizer.id)
+    if (name !== undefined) return yield* make(name, tokenizer, options)
+    return yield* new RendererError({
+      reason: "UnknownModel",
+      name: asked.modelName,
+      detail: "no renderer is known for it; say one by name, or register one (Renderer.register)"
+    })
+  })
+
+/**
+ * A response while it is sampled: its tokens in pieces of any size to what they bring, and at the end to the whole.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const parseStream = <E, R>(
+  self: Renderer,
+  tokens: Stream.Stream<ArrayLike<number>, E, R>,
+  messages?: ReadonlyArray<Message>
+): Stream.Stream<ParseEvent | ({ readonly type: "end" } & Parsed), E, R> =>
+  Stream.suspend(() => {
+    const parser = self.parser(messages)
+    const rest = Stream.suspend(() => {
+      const { events, parsed } = parser.end()
+      return Stream.make(...events, { type: "end" as const, ...parsed })
+    })
+    return Stream.concat(Stream.mapConcat(tokens, parser.push), rest)
+  })
