@@ -15,7 +15,7 @@ import * as ServiceClient from "./client/ServiceClient.js"
 import type { EngineError } from "./engine/Engine.js"
 import * as WorkerEngine from "./engine/host/WorkerEngine.js"
 import * as NodeTinkex from "./NodeTinkex.js"
-import type * as CheckpointStore from "./server/checkpoints/CheckpointStore.js"
+import type { CheckpointError } from "./server/checkpoints/CheckpointError.js"
 import * as NodeServer from "./server/NodeServer.js"
 import type * as ServerConfig from "./server/ServerConfig.js"
 import type * as Tinkex from "./Tinkex.js"
@@ -61,7 +61,7 @@ export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.S
  * @since 0.1.0
  * @category errors
  */
-export type StartError = ServeError | CheckpointStore.CheckpointError | EngineError | PlatformError
+export type StartError = ServeError | CheckpointError | EngineError | PlatformError
 
 const server = (options: ServerOptions = {}) =>
   Layer.effect(LocalServer, Effect.map(NodeServer.NodeServer, ({ url }) => ({ baseUrl: url }))).pipe(

@@ -14,6 +14,7 @@ import type { Engine } from "../engine/Engine.js"
 import * as App from "./app/app.js"
 import * as CountedEngine from "./app/countedEngine.js"
 import * as Models from "./app/Models.js"
+import type { CheckpointError } from "./checkpoints/CheckpointError.js"
 import * as CheckpointStore from "./checkpoints/CheckpointStore.js"
 import * as Futures from "./futures/Futures.js"
 import * as Uploads from "./futures/uploads.js"
@@ -97,7 +98,7 @@ const make = Effect.gen(function*() {
  */
 export const layer = (
   options: ServerConfig.Options = {}
-): Layer.Layer<Server, CheckpointStore.CheckpointError, Engine | FileSystem.FileSystem | Path.Path> =>
+): Layer.Layer<Server, CheckpointError, Engine | FileSystem.FileSystem | Path.Path> =>
   Layer.scoped(Server, make).pipe(
     Layer.provide(Runs.layer),
     Layer.provide(Samplers.layer),

@@ -51,6 +51,26 @@ describe("checkpoints", () => {
       }
     }))
 
+  it.scoped("say what the system said when they cannot be deleted or saved, and stay", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const dataDir = yield* fs.makeTempDirectoryScoped()
+      const h = yield* Harness.make({ dataDir })
+      const { model } = yield* saved(h)
+      yield* fs.remove(`${dataDir}/tmp`, { recursive: true })
+      yield* fs.writeFileString(`${dataDir}/tmp`, "not a directory")
+      const at = `/training_runs/${model}/checkpoints`
+      const answer = yield* h.request("DELETE", `${at}/weights/five`)
+      assert.strictEqual(answer.status, 503)
+      assert.include(answer.body.detail, "ENOTDIR: not a directory")
+      assert.strictEqual(answer.headers.get("x-should-retry"), "false")
+      assert.lengthOf((yield* h.get(at)).body.checkpoints, 1)
+      const save = yield* h.post("/save_weights", { model_id: model, seq_id: 4, path: "six" })
+      const failed = yield* result(h, save)
+      assert.strictEqual(failed.category, "server")
+      assert.include(failed.error, "ENOTDIR: not a directory")
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
+
   it.scoped("make a new model in one request, which keeps their settings", () =>
     Effect.gen(function*() {
       const h = yield* Harness.make()

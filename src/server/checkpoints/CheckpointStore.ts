@@ -8,15 +8,11 @@
  *
  * @since 0.1.0
  */
-import type * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -24,26 +20,13 @@ import type { RunState } from "../../engine/Engine.js"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
 import { sha256 } from "../http/hash.js"
 import { ServerConfig } from "../ServerConfig.js"
+import { agreed, wall } from "../time.js"
+import { CheckpointError, storage } from "./CheckpointError.js"
 import { readState, stateFiles } from "./checkpointFiles.js"
 import * as Records from "./checkpointRecords.js"
 import * as Disk from "./disk.js"
 import * as Lock from "./lock.js"
-
-/**
- * Why a checkpoint could not be written, read or changed.
- *
- * @since 0.1.0
- * @category errors
- */
-export class CheckpointError extends Data.TaggedError("CheckpointError")<{
-  readonly reason: "NotFound" | "AlreadyExists" | "BadName" | "Damaged" | "Storage" | "InUse"
-  readonly detail: string
-  readonly cause?: unknown
-}> {
-  override get message() {
-    return this.detail
-  }
-}
+import { recover, type Stored } from "./recovery.js"
 
 /**
  * What is known of a checkpoint without reading its tensors.
@@ -105,7 +88,9 @@ export class CheckpointStore extends Context.Tag("tinkex/server/CheckpointStore"
   readonly saveRun: (record: RunRecord) => Effect.Effect<void, CheckpointError>
   /** Runs of this and earlier lives of the server, in no order. */
   readonly runs: Effect.Effect<ReadonlyArray<RunRecord>>
-  /** Keeps weights for as long as the server lives, for samplers that have to make room. */
+  /**
+   * Keeps weights for as long as the server lives, for samplers that have to make room. Keys begin with `ephemeral:`.
+   */
   readonly spool: (key: string, state: RunState) => Effect.Effect<void, CheckpointError>
   readonly unspool: (key: string) => Effect.Effect<RunState, CheckpointError>
   readonly forget: (key: string) => Effect.Effect<void>
@@ -131,6 +116,13 @@ export const isName = (name: string): boolean => namePattern.test(name)
 export const takenText = (path: TinkerPath.TinkerPath): string =>
   `Checkpoint '${path.name}' already exists as ${TinkerPath.format(path)}; save under another name, or with overwrite`
 
+const hasExpired = (entry: Entry, now: number): boolean => (entry.expiresAt ?? Infinity) <= now
+
+const temporaryDirectory = Effect.flatMap(FileSystem.FileSystem, (fs) =>
+  // a write that was interrupted may still put its last file there while the directory is being removed
+  Effect.acquireRelease(fs.makeTempDirectory({ prefix: "tinkex-" }), (directory) =>
+    Effect.ignoreLogged(Effect.retry(fs.remove(directory, { recursive: true, force: true }), { times: 20 }))))
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -142,51 +134,60 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
 > {
   const config = yield* ServerConfig
   const path = yield* Path.Path
-  const storage = <A, R>(doing: string, effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>
-    Effect.mapError(effect, (cause) =>
-      new CheckpointError({
-        reason: "Storage",
-        detail: `${doing}: ${cause._tag === "SystemError" ? cause.reason : "the storage failed"}`,
-        cause
-      }))
-
-  const root = config.dataDir ?? (yield* storage(
-    "making a temporary directory",
-    Effect.flatMap(FileSystem.FileSystem, (fs) =>
-      // A write that was interrupted may still put its last file there while the directory is being removed
-      Effect.acquireRelease(fs.makeTempDirectory({ prefix: "tinkex-" }), (directory) =>
-        Effect.ignoreLogged(Effect.retry(fs.remove(directory, { recursive: true, force: true }), { times: 20 }))))
-  ))
+  const root = config.dataDir ?? (yield* storage("making a temporary directory", temporaryDirectory))
   const at = (...parts: ReadonlyArray<string>) => path.join(root, ...parts)
   const disk = yield* Disk.make(at("tmp"))
 
-  yield* storage(`opening ${root}`, disk.ensureDirectory(root))
-  const holder = yield* storage(`opening ${root}`, Lock.hold(root))
+  yield* storage(`opening the data directory ${root}`, disk.ensureDirectory(root))
+  const holder = yield* storage(`opening the data directory ${root}`, Lock.hold(root))
   if (holder !== undefined) {
     return yield* new CheckpointError({
       reason: "InUse",
       detail: `The data directory ${root} is in use by process ${holder}. Stop that server, or take another directory`
     })
   }
-  yield* storage(`reading ${root}`, Effect.zipRight(disk.remove(at("tmp")), disk.remove(at("spool"))))
-  yield* storage(`reading ${root}`, disk.ensureDirectory(at("tmp")))
-  const { records, stored } = yield* Records.recover(disk, at("checkpoints"), at("runs"))
+  const spoolFolder = (key: string) => at("spool", Records.fileNameOf(key))
+  const { broken, records, stored } = yield* storage(
+    `reading the data directory ${root}`,
+    Effect.gen(function*() {
+      yield* disk.ensureDirectory(at("tmp"))
+      yield* disk.clear
+      const kept = yield* disk.children(at("spool"))
+      yield* Effect.forEach(kept.filter((folder) => folder.startsWith(spoolFolder("ephemeral:"))), disk.remove)
+      return yield* recover(disk, root)
+    })
+  )
 
-  const directory = (self: TinkerPath.TinkerPath) =>
-    at("checkpoints", Records.fileNameOf(self.trainingRunId), self.kind, Records.fileNameOf(self.name))
-  const generationOf = (self: TinkerPath.TinkerPath, generation: number) =>
-    path.join(directory(self), String(generation))
-
-  const missing = (self: TinkerPath.TinkerPath) =>
-    new CheckpointError({ reason: "NotFound", detail: `Checkpoint ${TinkerPath.format(self)} does not exist` })
+  const folderOf = (self: TinkerPath.TinkerPath, generation: number) =>
+    at(
+      "checkpoints",
+      Records.fileNameOf(self.trainingRunId),
+      self.kind,
+      Records.fileNameOf(self.name),
+      String(generation)
+    )
 
   const find = (self: TinkerPath.TinkerPath) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const found = stored.get(TinkerPath.format(self))
-      return found === undefined || (found.entry.expiresAt ?? Infinity) <= now
-        ? Effect.fail(missing(self))
-        : Effect.succeed(found)
+    Effect.flatMap(agreed, (now) => {
+      const key = TinkerPath.format(self)
+      const found = stored.get(key)
+      if (found !== undefined && !hasExpired(found.entry, now)) return Effect.succeed(found)
+      const damage = broken.get(key)
+      return Effect.fail(
+        damage === undefined
+          ? new CheckpointError({ reason: "NotFound", detail: `Checkpoint ${key} does not exist` })
+          : new CheckpointError({
+            reason: "Damaged",
+            detail: `Checkpoint ${key} is there and cannot be used: ${damage.why}. Its files are in ${damage.folder}`
+          })
+      )
     })
+
+  const isTaken = (self: TinkerPath.TinkerPath, now: number): boolean => {
+    const key = TinkerPath.format(self)
+    const found = stored.get(key)
+    return broken.has(key) || (found !== undefined && !hasExpired(found.entry, now))
+  }
 
   const save: Context.Tag.Service<CheckpointStore>["save"] = Effect.fn("CheckpointStore.save")(
     function*(self, state, options) {
@@ -198,14 +199,10 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
         })
       }
       const key = TinkerPath.format(self)
-      const before = Option.getOrUndefined(yield* Effect.option(find(self)))
-      if (before !== undefined && options.overwrite !== true) {
-        return yield* new CheckpointError({
-          reason: "AlreadyExists",
-          detail: takenText(self)
-        })
+      if (options.overwrite !== true && isTaken(self, yield* agreed)) {
+        return yield* new CheckpointError({ reason: "AlreadyExists", detail: takenText(self) })
       }
-      const createdAt = yield* Clock.currentTimeMillis
+      const createdAt = yield* wall
       const files = stateFiles(state)
       const metadata: Records.Metadata = {
         version: 1,
@@ -222,26 +219,24 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
         expiresAt: options.ttlSeconds === undefined ? null : createdAt + options.ttlSeconds * 1000
       }
       const previous = stored.get(key)
-      const generation = (previous?.generation ?? 0) + 1
+      // what is broken stays beside it: it is not known to be the same
+      const generation = 1 + Math.max(previous?.generation ?? 0, broken.get(key)?.generation ?? 0)
+      const folder = folderOf(self, generation)
       yield* storage(
         `saving ${key}`,
-        disk.writeDirectory(generationOf(self, generation), [
-          ...files,
-          { name: Records.metadataFile, bytes: Records.bytesOf(metadata) },
-          { name: Records.settingsFile, bytes: Records.bytesOf(settings) },
-          { name: Records.marker, bytes: new Uint8Array() }
-        ])
+        disk.writeDirectory(folder, [...files, ...Records.recordFiles(metadata, settings)])
       )
       const entry = Records.entryOf(metadata, settings)
-      stored.set(key, { entry, generation })
-      if (previous !== undefined) yield* Effect.ignore(disk.discard(generationOf(self, previous.generation)))
+      stored.set(key, { entry, generation, folder })
+      broken.delete(key)
+      if (previous !== undefined) yield* Effect.ignore(disk.discard(previous.folder))
       return entry
     },
     Effect.uninterruptible
   )
 
   const file = Effect.fnUntraced(function*(self: TinkerPath.TinkerPath, name: string) {
-    const { entry, generation } = yield* find(self)
+    const { entry, folder } = yield* find(self)
     if (name === Records.marker) return new Uint8Array()
     const listed = entry.files.find((_) => _.name === name)
     if (listed === undefined) {
@@ -252,7 +247,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     }
     const bytes = yield* storage(
       `reading ${TinkerPath.format(self)}`,
-      disk.read(path.join(generationOf(self, generation), name))
+      disk.read(path.join(folder, name))
     )
     return bytes.length === listed.size && sha256(bytes) === listed.sha256
       ? bytes
@@ -275,16 +270,29 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     }
   )
 
-  const erase = (self: TinkerPath.TinkerPath) =>
+  /** It is forgotten when it is gone, not before. */
+  const erase = (self: Stored) =>
     Effect.zipRight(
-      Effect.sync(() => stored.delete(TinkerPath.format(self))),
-      disk.discard(directory(self))
-    )
+      Effect.zipRight(disk.discard(self.folder), Effect.ignore(disk.flush(path.dirname(self.folder)))),
+      Effect.sync(() => {
+        const key = TinkerPath.format(self.entry.path)
+        if (stored.get(key) === self) stored.delete(key)
+      })
+    ).pipe(Effect.uninterruptible)
 
+  const told = new Set<string>()
   const sweep = Effect.gen(function*() {
-    const now = yield* Clock.currentTimeMillis
-    const expired = Array.from(stored.values()).filter(({ entry }) => (entry.expiresAt ?? Infinity) <= now)
-    yield* Effect.forEach(expired, ({ entry }) => Effect.ignoreLogged(erase(entry.path)), { discard: true })
+    const now = yield* agreed
+    for (const one of [...stored.values()].filter(({ entry }) => hasExpired(entry, now))) {
+      const key = TinkerPath.format(one.entry.path)
+      yield* storage(`deleting ${key}, which has expired`, erase(one)).pipe(
+        Effect.catchAll((error) =>
+          told.has(key)
+            ? Effect.void
+            : Effect.zipRight(Effect.sync(() => told.add(key)), Effect.logWarning(error.message))
+        )
+      )
+    }
   })
   yield* sweep.pipe(Effect.schedule(Schedule.spaced("1 minute")), Effect.interruptible, Effect.forkScoped)
 
@@ -293,30 +301,26 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     load,
     file,
     get: (self) => Effect.map(find(self), (_) => _.entry),
-    unsafeHas: (self, now) =>
-      (stored.get(TinkerPath.format(self))?.entry.expiresAt ?? Infinity) > now &&
-      stored.has(TinkerPath.format(self)),
+    unsafeHas: isTaken,
     list: Effect.map(
-      Clock.currentTimeMillis,
+      agreed,
       (now) =>
-        [...stored.values()].map((_) => _.entry).filter((entry) => (entry.expiresAt ?? Infinity) > now).sort((a, b) =>
+        [...stored.values()].flatMap(({ entry }) => hasExpired(entry, now) ? [] : [entry]).sort((a, b) =>
           b.createdAt - a.createdAt
         )
     ),
     remove: (self) =>
-      Effect.zipRight(find(self), storage(`deleting ${TinkerPath.format(self)}`, erase(self))).pipe(
-        Effect.uninterruptible
-      ),
+      Effect.flatMap(find(self), (found) => storage(`deleting ${TinkerPath.format(self)}`, erase(found))),
     update: (self, change) =>
       Effect.gen(function*() {
-        const { entry, generation } = yield* find(self)
+        const { entry, folder, generation } = yield* find(self)
         const next: Entry = { ...entry, ...change }
         const settings: Records.Settings = { public: next.public, expiresAt: next.expiresAt ?? null }
         yield* storage(
           `changing ${TinkerPath.format(self)}`,
-          disk.replaceFile(path.join(generationOf(self, generation), Records.settingsFile), Records.bytesOf(settings))
+          disk.replaceFile(path.join(folder, Records.settingsFile), Records.settingsBytes(settings))
         )
-        stored.set(TinkerPath.format(self), { entry: next, generation })
+        stored.set(TinkerPath.format(self), { entry: next, generation, folder })
         return next
       }).pipe(Effect.uninterruptible),
     saveRun: (record) =>
@@ -331,14 +335,14 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     spool: (key, state) =>
       storage(
         "keeping a sampler's weights",
-        disk.scribble(at("spool", Records.fileNameOf(key)), [
+        disk.scribble(spoolFolder(key), [
           ...stateFiles(state),
           { name: Records.metadataFile, bytes: Records.bytesOf({ baseModel: state.baseModel, lora: state.lora }) }
         ])
       ),
     unspool: (key) =>
       Effect.gen(function*() {
-        const folder = at("spool", Records.fileNameOf(key))
+        const folder = spoolFolder(key)
         const reading = (name: string) => storage("bringing back a sampler", disk.read(path.join(folder, name)))
         const found = yield* decodeSpooled(Records.textOf(yield* reading(Records.metadataFile)))
         return yield* readState(found, false, reading)
@@ -350,7 +354,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
             new CheckpointError({ reason: "Damaged", detail: "a sampler's spool is damaged", cause })
         })
       ),
-    forget: (key) => Effect.ignore(disk.remove(at("spool", Records.fileNameOf(key))))
+    forget: (key) => Effect.ignore(disk.remove(spoolFolder(key)))
   }
 })
 

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
 import { attempt, conflict, notFound, Refusal } from "../http/refusal.js"
-import type { CheckpointError } from "./CheckpointStore.js"
+import type { CheckpointError } from "./CheckpointError.js"
 
 /** @internal */
 export interface CheckpointParams {
@@ -18,6 +18,12 @@ export interface CheckpointParams {
 /** @internal */
 export const pathOf = (params: CheckpointParams): Effect.Effect<TinkerPath.TinkerPath, Refusal> =>
   Effect.suspend(() => attempt(() => TinkerPath.unsafeFromCheckpointId(params.run, `${params.kind}/${params.name}`)))
+
+/** Tells clients that asking again will not help. */
+const final = { "x-should-retry": "false" }
+
+/** What a file system says that does not change by itself. */
+const lasting: ReadonlySet<string> = new Set(["EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "ENAMETOOLONG"])
 
 /**
  * What went wrong with a checkpoint, as an answer.
@@ -31,7 +37,13 @@ export const stored = <A>(effect: Effect.Effect<A, CheckpointError>): Effect.Eff
         return notFound("No checkpoint of that id exists, or it has expired")
       case "AlreadyExists":
         return conflict(error.message)
+      case "Damaged":
+        return new Refusal({ status: 500, detail: error.message, headers: final })
       default:
-        return new Refusal({ status: 503, detail: error.message })
+        return new Refusal({
+          status: 503,
+          detail: error.message,
+          ...(lasting.has(error.code ?? "") ? { headers: final } : {})
+        })
     }
   })

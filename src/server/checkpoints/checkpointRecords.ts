@@ -1,21 +1,24 @@
 /**
- * What is written beside the tensors, and how it is found again.
+ * What is written beside the tensors.
  *
  * @internal
  */
-import * as Path from "@effect/platform/Path"
-import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as TinkerPath from "../../protocol/TinkerPath.js"
-import type { Entry, RunRecord as Run } from "./CheckpointStore.js"
-import type { Disk } from "./disk.js"
+import type * as TinkerPath from "../../protocol/TinkerPath.js"
+import { sha256 } from "../http/hash.js"
+import type { Entry } from "./CheckpointStore.js"
+
+const version = 1
+
+/** @internal */
+export const kinds: ReadonlyArray<TinkerPath.Kind> = ["weights", "sampler_weights", "external_weights"]
 
 /** @internal */
 export const Metadata = Schema.Struct({
-  version: Schema.Literal(1),
+  version: Schema.Literal(version),
   trainingRunId: Schema.String,
-  kind: Schema.Literal("weights", "sampler_weights", "external_weights"),
+  kind: Schema.Literal(...kinds),
   name: Schema.String,
   baseModel: Schema.String,
   lora: Schema.NullOr(Schema.Struct({
@@ -46,12 +49,17 @@ export const RunRecord = Schema.Struct({
 })
 
 /** What may change after the checkpoint was written; its file is replaced by a rename. */
-const Settings = Schema.Struct({ public: Schema.Boolean, expiresAt: Schema.NullOr(Schema.Number) })
+const Settings = Schema.Struct({
+  public: Schema.Boolean,
+  expiresAt: Schema.NullOr(Schema.Number),
+  /** Over the others: a flipped bit in a time would delete the checkpoint. Absent in what 0.1.0 wrote. */
+  sha256: Schema.optional(Schema.String)
+})
 
 /** @internal */
-export interface Settings extends Schema.Schema.Type<typeof Settings> {}
+export interface Settings extends Omit<Schema.Schema.Type<typeof Settings>, "sha256"> {}
 
-/** @internal */
+/** The last file that is written; it holds the checksum of the metadata. @internal */
 export const marker = "checkpoint_complete"
 /** @internal */
 export const metadataFile = "metadata.json"
@@ -59,17 +67,45 @@ export const metadataFile = "metadata.json"
 export const settingsFile = "settings.json"
 
 /**
- * Ids as names of files: readable, and free of separators.
+ * Ids as names of files: readable, free of separators, never hidden, no longer than what a checkpoint may be called.
  *
  * @internal
  */
-export const fileNameOf = (id: string): string => encodeURIComponent(id).replaceAll(".", "%2E").replaceAll("*", "%2A")
+export const fileNameOf = (id: string): string => encodeURIComponent(id).replaceAll("*", "%2A").replace(/^\./, "%2E")
+
+/**
+ * The id of a file's name, if it is the name of one.
+ *
+ * @internal
+ */
+export const idOf = (fileName: string): string | undefined => {
+  try {
+    return decodeURIComponent(fileName)
+  } catch {
+    return undefined
+  }
+}
 
 /** @internal */
 export const bytesOf = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value))
 
 /** @internal */
 export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
+
+const checksumOf = (settings: Settings): string => sha256(JSON.stringify([settings.public, settings.expiresAt]))
+
+/** @internal */
+export const settingsBytes = (settings: Settings): Uint8Array => bytesOf({ ...settings, sha256: checksumOf(settings) })
+
+/** The files besides the tensors, in the order in which they are written. @internal */
+export const recordFiles = (metadata: Metadata, settings: Settings) => {
+  const bytes = bytesOf(metadata)
+  return [
+    { name: metadataFile, bytes },
+    { name: settingsFile, bytes: settingsBytes(settings) },
+    { name: marker, bytes: new TextEncoder().encode(sha256(bytes)) }
+  ]
+}
 
 /** @internal */
 export const entryOf = (metadata: Metadata, settings: Settings): Entry => ({
@@ -85,60 +121,38 @@ export const entryOf = (metadata: Metadata, settings: Settings): Entry => ({
   expiresAt: settings.expiresAt ?? undefined
 })
 
+const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
+const decodeVersion = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ version: Schema.Number })))
+const decodeSettings = Schema.decodeUnknownOption(Schema.parseJson(Settings))
+
 /**
- * A checkpoint and the number of the directory that holds it.
+ * The metadata of the checkpoint `self`, or why they are not.
  *
  * @internal
  */
-export interface Stored {
-  readonly entry: Entry
-  readonly generation: number
+export const readMetadata = (
+  self: TinkerPath.TinkerPath,
+  bytes: Uint8Array,
+  checksum: string
+): Metadata | string => {
+  // 0.1.0 wrote the mark without a checksum
+  if (checksum !== "" && sha256(bytes) !== checksum) return `${metadataFile} does not match its checksum`
+  const text = textOf(bytes)
+  const found = Option.getOrUndefined(decodeMetadata(text))
+  if (found === undefined) {
+    const written = Option.getOrUndefined(decodeVersion(text))?.version ?? version
+    return written > version
+      ? `it is of format ${written}, of a newer version of this server`
+      : `${metadataFile} is not that of a checkpoint`
+  }
+  return found.trainingRunId === self.trainingRunId && found.kind === self.kind && found.name === self.name
+    ? found
+    : `${metadataFile} is that of another checkpoint`
 }
 
-const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
-const decodeSettings = Schema.decodeUnknownOption(Schema.parseJson(Settings))
-const decodeRun = Schema.decodeUnknownOption(Schema.parseJson(RunRecord))
-
-/**
- * Finds everything complete, and clears away what is not.
- *
- * @internal
- */
-export const recover = Effect.fnUntraced(function*(disk: Disk, checkpoints: string, runs: string) {
-  const path = yield* Path.Path
-  const stored = new Map<string, Stored>()
-  const records = new Map<string, Run>()
-
-  const readText = (file: string) => Effect.option(Effect.map(disk.read(file), textOf))
-
-  const read = Effect.fnUntraced(function*(folder: string) {
-    const generation = Number(path.basename(folder))
-    const complete = yield* readText(path.join(folder, marker))
-    const metadata = Option.flatMap(yield* readText(path.join(folder, metadataFile)), decodeMetadata)
-    const settings = Option.flatMap(yield* readText(path.join(folder, settingsFile)), decodeSettings)
-    if (Option.isNone(complete) || Option.isNone(metadata) || !Number.isSafeInteger(generation)) {
-      yield* Effect.ignore(disk.discard(folder))
-      return Option.none<Stored>()
-    }
-    return Option.some<Stored>({
-      entry: entryOf(metadata.value, Option.getOrElse(settings, () => ({ public: false, expiresAt: null }))),
-      generation
-    })
-  })
-
-  for (const run of yield* disk.children(checkpoints)) {
-    for (const kind of yield* disk.children(run)) {
-      for (const name of yield* disk.children(kind)) {
-        const found = (yield* Effect.forEach(yield* disk.children(name), read)).flatMap(Option.toArray)
-        const [newest, ...older] = found.sort((a, b) => b.generation - a.generation)
-        if (newest !== undefined) stored.set(TinkerPath.format(newest.entry.path), newest)
-        for (const { generation } of older) yield* Effect.ignore(disk.discard(path.join(name, String(generation))))
-      }
-    }
-  }
-  for (const file of yield* disk.children(runs)) {
-    const record = Option.flatMap(yield* readText(file), decodeRun)
-    if (Option.isSome(record)) records.set(record.value.modelId, record.value)
-  }
-  return { stored, records }
-})
+/** @internal */
+export const readSettings = (bytes: Uint8Array): Option.Option<Settings> =>
+  Option.filter(
+    decodeSettings(textOf(bytes)),
+    (settings) => settings.sha256 === undefined || settings.sha256 === checksumOf(settings)
+  )

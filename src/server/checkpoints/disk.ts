@@ -6,9 +6,9 @@
 import * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { FaultInjector, type FaultPoint } from "../app/FaultInjector.js"
+import { wall } from "../time.js"
 
 type Step<A = void> = Effect.Effect<A, PlatformError.PlatformError>
 
@@ -21,11 +21,18 @@ export interface File {
 /** @internal */
 export interface Disk {
   readonly read: (file: string) => Step<Uint8Array>
-  /** Paths of what a directory holds; nothing when it cannot be read. */
-  readonly children: (directory: string) => Effect.Effect<ReadonlyArray<string>>
+  /** Paths of what a directory holds; nothing when it is not there. */
+  readonly children: (directory: string) => Step<ReadonlyArray<string>>
+  readonly exists: (path: string) => Step<boolean>
   readonly remove: (path: string) => Step
   /** Makes a directory disappear at once, whatever becomes of its contents: it is moved to the drafts first. */
   readonly discard: (path: string) => Step
+  /** Makes sure that what was entered in a directory, or taken out of it, stays so. */
+  readonly flush: (directory: string) => Step
+  /** Moves a directory to where nothing is. */
+  readonly move: (from: string, to: string) => Step
+  /** Removes what this module left in `drafts`, and nothing else. */
+  readonly clear: Step
   /** Makes a directory and its parents, each of them safely entered in its parent. */
   readonly ensureDirectory: (directory: string) => Step
   /** Writes files under `drafts`, flushes them, and moves their directory to `target`, which must not exist. */
@@ -36,8 +43,17 @@ export interface Disk {
   readonly scribble: (directory: string, files: ReadonlyArray<File>) => Step
 }
 
+/** How drafts are called: time and number. */
+const draftName = /^\d+-\d+$/
+
+const isMissing = (error: PlatformError.PlatformError): boolean =>
+  error._tag === "SystemError" && error.reason === "NotFound"
+
+const isThere = (error: PlatformError.PlatformError): boolean =>
+  error._tag === "SystemError" && error.reason === "AlreadyExists"
+
 /**
- * `drafts` is a directory of the same file system; its contents mean nothing.
+ * `drafts` is a directory of the same file system.
  *
  * @internal
  */
@@ -100,11 +116,18 @@ export const make = Effect.fnUntraced(function*(drafts: string) {
       const parent = path.dirname(directory)
       yield* ensureDirectory(parent)
       yield* before("directory", directory)
-      yield* fs.makeDirectory(directory, { recursive: true })
+      // one level at a time: where a level cannot be made, as below /proc, Node's own recursion never ends
+      yield* Effect.catchIf(fs.makeDirectory(directory), isThere, () => Effect.void)
       yield* syncDirectory(parent)
     })
 
-  const draft = Effect.map(Clock.currentTimeMillis, (now) => path.join(drafts, `${now}-${counter++}`))
+  const children = (directory: string): Step<ReadonlyArray<string>> =>
+    Effect.map(
+      Effect.catchIf(fs.readDirectory(directory), isMissing, () => Effect.succeed<Array<string>>([])),
+      (names) => names.sort().map((name) => path.join(directory, name))
+    )
+
+  const draft = Effect.map(wall, (now) => path.join(drafts, `${now}-${counter++}`))
 
   const withDraft = (use: (name: string) => Step): Step =>
     Effect.flatMap(draft, (name) => Effect.onError(use(name), () => Effect.ignore(remove(name))))
@@ -114,13 +137,17 @@ export const make = Effect.fnUntraced(function*(drafts: string) {
 
   const disk: Disk = {
     read: (file) => fs.readFile(file),
-    children: (directory) =>
-      Effect.map(
-        Effect.orElseSucceed(fs.readDirectory(directory), (): Array<string> => []),
-        (names) => names.sort().map((name) => path.join(directory, name))
-      ),
+    children,
+    flush: syncDirectory,
+    exists: fs.exists,
     remove,
     discard,
+    move: (from, to) => Effect.zipRight(ensureDirectory(path.dirname(to)), rename(from, to)),
+    clear: Effect.flatMap(
+      children(drafts),
+      (found) =>
+        Effect.forEach(found.filter((target) => draftName.test(path.basename(target))), remove, { discard: true })
+    ),
     ensureDirectory,
     writeDirectory: (target, files) =>
       withDraft((name) =>
@@ -144,7 +171,7 @@ export const make = Effect.fnUntraced(function*(drafts: string) {
       ),
     scribble: (directory, files) =>
       Effect.gen(function*() {
-        yield* fs.makeDirectory(directory, { recursive: true })
+        yield* ensureDirectory(directory)
         for (const file of files) yield* fs.writeFile(path.join(directory, file.name), file.bytes)
       })
   }

@@ -11,7 +11,7 @@ import * as SampleCodec from "../../protocol/SampleCodec.js"
 import { type SampleResponse, SampleResponseSchema } from "../../protocol/Sampling.js"
 import * as TensorData from "../../protocol/TensorData.js"
 import type { ForwardBackwardOutput } from "../../protocol/Training.js"
-import type { CheckpointError } from "../checkpoints/CheckpointStore.js"
+import type { CheckpointError } from "../checkpoints/CheckpointError.js"
 import type { Failure, Result } from "./Futures.js"
 
 /** @internal */

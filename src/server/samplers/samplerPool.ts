@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import type { Engine, EngineError, RunState } from "../../engine/Engine.js"
-import type { CheckpointError } from "../checkpoints/CheckpointStore.js"
+import type { CheckpointError } from "../checkpoints/CheckpointError.js"
 
 type Source = { readonly runId: string } | { readonly state: RunState } | { readonly baseModel: string }
 

@@ -8,7 +8,8 @@ import * as Option from "effect/Option"
 import type { ModelInfo, RunState } from "../../engine/Engine.js"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
 import { Models } from "../app/Models.js"
-import { CheckpointError, CheckpointStore } from "../checkpoints/CheckpointStore.js"
+import { CheckpointError } from "../checkpoints/CheckpointError.js"
+import { CheckpointStore } from "../checkpoints/CheckpointStore.js"
 import { badRequest, notFound, type Refusal } from "../http/refusal.js"
 
 /** @internal */
