@@ -108,7 +108,7 @@ const compare = async (lora: LoraConfig | null) => {
     Either.getOrThrow(run.optimStep(adam))
     rate = Math.max(rate, operations / inside / 1e6)
   }
-  const base = kernels.floats(model.weights, model.layout.total).slice()
+  const base = kernels.floats(model.flat, model.layout.total).slice()
   const ranges = lora === null ? model.layout.tensors : loraLayout(nano, lora).tensors
   const initial = Float32Array.from(run.exportState({ optimizer: false }).weights.flatMap(({ data }) => [...data]))
   const jax = await makeJax(nano, lora, batch)

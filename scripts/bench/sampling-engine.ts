@@ -57,7 +57,7 @@ const ours = (size: number): number => {
       if (round > 0) times.push(performance.now() - started)
     }
   }
-  kernels.release(weights.address)
+  weights.blocks.forEach(kernels.release)
   return fastest(times)
 }
 

@@ -220,8 +220,8 @@ describe("a batch", () => {
 
   it("ends requests whose weights have diverged, and goes on", () => {
     const { batch, budget, model, weights } = setUp()
-    const gain = model.kernels.floats(weights.finalNorm, 1)[0]!
-    model.kernels.floats(weights.finalNorm, 1)[0] = NaN
+    const gain = model.kernels.floats(weights.weights.finalNorm, 1)[0]!
+    model.kernels.floats(weights.weights.finalNorm, 1)[0] = NaN
     const answers = all(batch, [requestOf({ numSamples: 3 }), requestOf({ promptLogprobs: true, temperature: 0 })])
     for (const answer of answers) {
       const error = Either.getOrThrow(Either.flip(answer))
@@ -229,7 +229,7 @@ describe("a batch", () => {
       assert.include(error.detail, "diverged")
     }
     assert.deepInclude(budget, { promised: 0, held: 0 })
-    model.kernels.floats(weights.finalNorm, 1)[0] = gain
+    model.kernels.floats(weights.weights.finalNorm, 1)[0] = gain
     assert.deepStrictEqual(one(batch, {}), one(setUp().batch, {}))
   })
 })

@@ -30,7 +30,7 @@ const throughCache = (model: ReturnType<typeof tinyModel>, tokens: Int32Array, p
     out.set(step, from * vocabSize)
   }
   cache.close(table)
-  model.kernels.release(frozen.address)
+  frozen.blocks.forEach(model.kernels.release)
   return out
 }
 

@@ -13,7 +13,7 @@ export const letters: ReadonlyArray<Uint8Array> = Array.from(
 /** The model's flat weights. */
 export const flatWeights = (): Float32Array => {
   const model = tinyModel()
-  return model.kernels.floats(model.weights, model.layout.total).slice()
+  return model.kernels.floats(model.flat, model.layout.total).slice()
 }
 
 export const definition: ModelDefinition = {

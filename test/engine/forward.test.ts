@@ -32,7 +32,7 @@ const run = (model: Model, sequences: ReadonlyArray<Int32Array>, keep: boolean):
 describe("forward", () => {
   it("agrees with double precision for packed sequences of any length", () => {
     const model = tinyModel()
-    const weights = weightsFromFlat(tiny, model.kernels.floats(model.weights, model.layout.total))
+    const weights = weightsFromFlat(tiny, model.kernels.floats(model.flat, model.layout.total))
     const sequences = [1, 5, 64, 96, 67].map((length, i) => tokensOf(length, i))
     const got = run(model, sequences, false)
     let row = 0
@@ -60,7 +60,7 @@ describe("a model", () => {
   it("is the same from its seed and from its flat weights", () => {
     const make = (source: Parameters<typeof makeModel>[2]) => Either.getOrThrow(makeModel(makeKernels(), tiny, source))
     const seeded = make({ seed: 5n })
-    const flat = seeded.kernels.floats(seeded.weights, seeded.layout.total)
+    const flat = seeded.kernels.floats(seeded.flat, seeded.layout.total)
     assert.isTrue(flat.every(Number.isFinite))
     const loaded = make({ flat })
     const tokens = [tokensOf(9, 1)]

@@ -115,8 +115,8 @@ const flatWeights = (run: Run): Float64Array =>
 
 /** Base weights with adapters merged, in double precision. */
 const merged = (run: Run, adapters: ArrayLike<number>): Float64Array => {
-  const { kernels, layout, weights } = run.model
-  const flat = Float64Array.from(kernels.floats(weights, layout.total))
+  const { flat: base, kernels, layout } = run.model
+  const flat = Float64Array.from(kernels.floats(base, layout.total))
   const lora = loraLayout(tiny, run.lora!)
   const range = new Map(lora.tensors.map((tensor) => [tensor.name, tensor]))
   for (const base of layout.tensors) {

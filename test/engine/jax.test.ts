@@ -34,7 +34,7 @@ const check = async (lora: LoraConfig | null, count: number, length: number) => 
     Either.getOrThrow(run.importState({ ...state, weights }, { optimizer: false }))
   }
   const jax = await makeJax(config, lora, batch)
-  const base = model.kernels.floats(model.weights, model.layout.total).slice()
+  const base = model.kernels.floats(model.flat, model.layout.total).slice()
   const adapters = Float32Array.from(run.exportState({ optimizer: false }).weights.flatMap(({ data }) => [...data]))
   const theirs = await jax.evaluate(base, adapters)
   const { loss } = Either.getOrThrow(run.evaluate(request))

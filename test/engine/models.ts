@@ -23,7 +23,7 @@ export const tinyModel = (seed = 1n, config: ModelConfig = tiny): Model => {
   const kernels = makeKernels()
   const model = Either.getOrThrow(makeModel(kernels, config, { seed }))
   for (const { length, name, offset } of model.layout.tensors) {
-    const weights = kernels.floats(model.weights + offset * 4, length)
+    const weights = kernels.floats(model.flat + offset * 4, length)
     if (name.endsWith("norm.weight")) { for (let i = 0; i < length; i++) weights[i]! += 0.3 * Math.sin(i + offset) }
     if (name.includes("embed") || name.includes("head")) { for (let i = 0; i < length; i++) weights[i]! *= 20 }
   }

@@ -265,7 +265,8 @@ describe("LoRA", () => {
     const model = tinyModel()
     const run = runOf(lora, model)
     train(run, 3)
-    const merged = Either.getOrThrow(run.effectiveWeights())
+    const { embedding } = Either.getOrThrow(run.weights(1))
+    const merged = model.kernels.floats(embedding.at, model.layout.total).slice()
     const copy = runOf(null, model)
     const state = copy.exportState({ optimizer: false })
     let offset = 0

@@ -8,7 +8,7 @@
 import * as Either from "effect/Either"
 import type { RunState } from "../Engine.js"
 import { makeKernels } from "../kernels/kernels.js"
-import { freezeWeights } from "../model/decoder.js"
+import { freezeBase } from "../model/decoder.js"
 import { makeModel } from "../model/model.js"
 import { info, type ModelDefinition } from "../model/Models.js"
 import { loadNanoWeights } from "../model/nanoWeights.js"
@@ -30,7 +30,7 @@ import {
   type RunLane,
   type Task
 } from "./runLane.js"
-import { freezeRun, makeSamplers } from "./samplers.js"
+import { makeSamplers } from "./samplers.js"
 import { makeScheduler } from "./scheduler.js"
 
 /** How much one engine may hold. */
@@ -166,7 +166,7 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
   const samplers = makeSamplers({ kernels, limit: limits.samplers, scheduler, budget, sampledLogprobs, within })
 
   const samplerOfRun = (samplerId: string, { of, run }: OpenRun): Result<void> =>
-    samplers.open(samplerId, of, () => freezeRun(run))
+    samplers.open(samplerId, of, run.freeze)
 
   const samplerOfState = (samplerId: string, state: RunState): Result<void> =>
     Either.flatMap(restore(state, { optimizer: false }), (open) => {
@@ -178,7 +178,7 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
   const samplerOfBase = (samplerId: string, baseModel: string): Result<void> =>
     Either.flatMap(
       modelOf(baseModel),
-      (of) => samplers.open(samplerId, of, () => freezeWeights(of.model, of.model.weights))
+      (of) => samplers.open(samplerId, of, () => freezeBase(of.model))
     )
 
   const submit: EngineCore["submit"] = (id, operation, done) => {

@@ -4,8 +4,7 @@
 import * as Either from "effect/Either"
 import type { ModelInfo } from "../Engine.js"
 import type { Kernels } from "../kernels/kernels.js"
-import { freezeWeights, type FrozenWeights } from "../model/decoder.js"
-import type { Run } from "../run/run.js"
+import type { FrozenWeights } from "../model/decoder.js"
 import { type Batch, makeBatch } from "../sampler/batch.js"
 import type { SamplerModel } from "../sampler/jobs.js"
 import type { CacheBudget } from "../sampler/pageCache.js"
@@ -43,18 +42,6 @@ export interface SamplersOptions {
   readonly within: <A>(what: string, made: A, undo: () => void) => Result<A>
 }
 
-/** Freezes the weights that a run would use now. */
-export const freezeRun = ({ effectiveWeights, model }: Run): Result<FrozenWeights> =>
-  Either.gen(function*() {
-    const { kernels } = model
-    const flat = yield* effectiveWeights()
-    const address = yield* kernels.allocate(flat.length)
-    kernels.floats(address, flat.length).set(flat)
-    const frozen = freezeWeights(model, address)
-    kernels.release(address)
-    return yield* frozen
-  })
-
 export const makeSamplers = (options: SamplersOptions): Samplers => {
   const { budget, kernels, limit, sampledLogprobs, scheduler, within } = options
   const samplers = new Map<string, Sampler>()
@@ -66,7 +53,7 @@ export const makeSamplers = (options: SamplersOptions): Samplers => {
     }
     const frozen = Either.flatMap(
       freeze(),
-      (weights) => within(`sampler ${quote(samplerId)}`, weights, () => kernels.release(weights.address))
+      (weights) => within(`sampler ${quote(samplerId)}`, weights, () => weights.blocks.forEach(kernels.release))
     )
     return Either.map(frozen, (weights) => {
       const batch = makeBatch(of, weights, budget, sampledLogprobs)
@@ -88,7 +75,7 @@ export const makeSamplers = (options: SamplersOptions): Samplers => {
     if (sampler.state !== "released" || sampler.batch.busy()) return
     sampler.state = "freed"
     scheduler.remove(sampler.lane)
-    kernels.release(sampler.weights.address)
+    sampler.weights.blocks.forEach(kernels.release)
   }
 
   const release: Samplers["release"] = (samplerId) => {

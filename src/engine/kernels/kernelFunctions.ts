@@ -42,6 +42,35 @@ export interface KernelFunctions {
     ldc: number,
     accumulate: number
   ) => void
+  /** `C[m][n] (+)= alpha A[m][k] W^T` for a stored `W[n][k]`, with the bits of `gemm` for its unpacked weights. */
+  readonly gemmPanels: (
+    m: number,
+    n: number,
+    k: number,
+    a: number,
+    lda: number,
+    panels: number,
+    form: number,
+    c: number,
+    ldc: number,
+    alpha: number,
+    accumulate: number
+  ) => void
+  /** `C[m][k] (+)= A[m][n] W` for a stored `W[n][k]`. */
+  readonly gemmPanelsTransposed: (
+    m: number,
+    n: number,
+    k: number,
+    a: number,
+    lda: number,
+    panels: number,
+    form: number,
+    c: number,
+    ldc: number,
+    accumulate: number
+  ) => void
+  /** Rows of a stored table. */
+  readonly embedPanels: (rows: number, n: number, tokens: number, panels: number, form: number, out: number) => void
   readonly rmsNorm: (
     rows: number,
     n: number,
@@ -89,6 +118,28 @@ export interface KernelFunctions {
     sine: number,
     inverse: number,
     dweight: number
+  ) => void
+  readonly headRotate: (
+    rows: number,
+    heads: number,
+    n: number,
+    x: number,
+    xStride: number,
+    out: number,
+    positions: number,
+    cosine: number,
+    sine: number
+  ) => void
+  readonly headRotateBackward: (
+    rows: number,
+    heads: number,
+    n: number,
+    xStride: number,
+    dout: number,
+    dx: number,
+    positions: number,
+    cosine: number,
+    sine: number
   ) => void
   /** Floats of scratch for sequences up to `longest`. */
   readonly attentionScratch: (longest: number) => number
@@ -148,6 +199,8 @@ export interface KernelFunctions {
   readonly embedBackward: (rows: number, n: number, tokens: number, dout: number, dtable: number) => void
   readonly swiglu: (rows: number, n: number, gateUp: number, out: number) => void
   readonly swigluBackward: (rows: number, n: number, gateUp: number, dout: number) => void
+  readonly addToRows: (rows: number, n: number, x: number, vector: number) => void
+  readonly sumRows: (rows: number, n: number, x: number, vector: number) => void
   readonly add: (n: number, from: number, to: number) => void
   readonly sumOfSquares: (n: number, x: number) => number
   readonly adamw: (

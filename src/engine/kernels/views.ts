@@ -135,7 +135,7 @@ export interface Rotation {
   readonly headDim: number
   /** [rows][heads * headDim] as projected */
   readonly x: Matrix
-  /** [headDim] */
+  /** [headDim]; 0: the heads are not normalised */
   readonly gain: number
   /** [rows][heads * headDim] without gaps */
   readonly out: Matrix
@@ -152,6 +152,9 @@ export interface Rotation {
 /** Fills `out` and `inverse`. */
 export const rotate = (kernels: Kernels, view: Rotation): void => {
   const { cosine, eps, gain, headDim, heads, inverse, out, positions, sine, x } = view
+  if (gain === 0) {
+    return kernels.headRotate(x.rows, heads, headDim, x.at, x.rowStride, out.at, positions, cosine, sine)
+  }
   kernels.headNormRotate(
     x.rows,
     heads,
@@ -175,7 +178,20 @@ export const rotateBackward = (
   dout: Matrix, // [rows][heads * headDim]
   dx: Matrix, // [rows][heads * headDim], rows as far apart as those of x
   dgain: number // [headDim]
-): void =>
+): void => {
+  if (gain === 0) {
+    return kernels.headRotateBackward(
+      x.rows,
+      heads,
+      headDim,
+      x.rowStride,
+      dout.at,
+      dx.at,
+      positions,
+      cosine,
+      sine
+    )
+  }
   kernels.headNormRotateBackward(
     x.rows,
     heads,
@@ -191,6 +207,7 @@ export const rotateBackward = (
     inverse,
     dgain
   )
+}
 
 /** Causal attention of grouped queries, each sequence over itself. */
 export interface Attention {

@@ -14,8 +14,8 @@ import { kvDim, qkvDim, queryDim } from "./modelConfig.js"
  * d loss / d final in those rows of `activations.dWide`.
  */
 export const headBackward = (pass: Pass, trained: Trained, first: number, count: number): void => {
-  const { activations, head, model: { kernels }, sequences: { rows } } = pass
-  const dFinal = rowsOf(matrix(activations.dWide, rows, head.columns), first, count)
+  const { activations, model: { config, kernels }, sequences: { rows } } = pass
+  const dFinal = rowsOf(matrix(activations.dWide, rows, config.dModel), first, count)
   const adapters = trained._tag === "Lora" ? trained.layout.head : undefined
   const linear = headOf(pass, first, count)
   linearBackward(kernels, trained, linear, adapters, linear.y, dFinal)
@@ -23,7 +23,7 @@ export const headBackward = (pass: Pass, trained: Trained, first: number, count:
 
 /** Everything below the head, after `headBackward` has filled `dWide` for all rows. Destroys activations. */
 export const backward = (pass: Pass, trained: Trained): void => {
-  const { activations: a, embedding, finalNorm, layers, model: { config, kernels }, sequences } = pass
+  const { activations: a, finalNorm, layers, model: { config, kernels }, sequences, weights } = pass
   const { dModel, ffnDim } = config
   const { rows, tokens } = sequences
   const q = queryDim(config)
@@ -62,5 +62,5 @@ export const backward = (pass: Pass, trained: Trained): void => {
     if (bottom) return
     rmsNormBackward(kernels, layer.attentionNorm, dNormed, dStream, gradient(layer.attentionNorm.gain))
   }
-  if (trained._tag === "Full") kernels.embedBackward(rows, dModel, tokens, dStream.at, gradient(embedding.at))
+  if (trained._tag === "Full") kernels.embedBackward(rows, dModel, tokens, dStream.at, gradient(weights.embedding.at))
 }

@@ -9,25 +9,26 @@ import * as Either from "effect/Either"
 import type { EngineError } from "../Engine.js"
 import { attention, copy, rmsNorm, rotate } from "../kernels/views.js"
 import { headOf, layPass, type Pass, type Sequences } from "./layers.js"
-import { linear } from "./linear.js"
+import { embed, linear } from "./linear.js"
 import type { Model } from "./model.js"
+import type { Weights } from "./parameters.js"
 
 /**
- * Runs the layers on flat weights at an address. The result's `finalNorm.out` holds, per row, the normalised state that
+ * Runs the layers. The result's `finalNorm.out` holds, per row, the normalised state that
  * the head multiplies. With `keep` all that the backward pass needs is kept.
  */
 export const forward = (
   model: Model,
-  weights: number,
+  weights: Weights,
   sequences: Sequences,
   keep: boolean
 ): Either.Either<Pass, EngineError> =>
   Either.map(model.workspace.activations(sequences.rows, keep), (activations) => {
-    const { config: { dModel, ffnDim }, kernels } = model
+    const { config: { ffnDim }, kernels } = model
     const pass = layPass(model, weights, activations, sequences)
-    const { embedding, finalNorm, layers } = pass
+    const { finalNorm, layers } = pass
     const { rows, tokens } = sequences
-    kernels.embed(rows, dModel, tokens, embedding.at, layers[0]!.input.at) // -> [rows][dModel]
+    embed(kernels, weights.embedding, tokens, layers[0]!.input) // -> [rows][dModel]
     for (const layer of layers) {
       rmsNorm(kernels, layer.attentionNorm) // [rows][dModel] -> [rows][dModel]
       linear(kernels, layer.qkv) // [rows][dModel] -> [rows][q + k + v]
@@ -51,7 +52,7 @@ export const forward = (
  * `activations.logitsLse`. `count` is at most `activations.headRows`.
  */
 export const logits = (pass: Pass, first: number, count: number): void => {
-  const { activations, head, model: { kernels } } = pass
+  const { activations, model: { config, kernels } } = pass
   linear(kernels, headOf(pass, first, count)) // [count][dModel] -> [count][vocabSize]
-  kernels.logSumExp(count, head.rows, activations.logits, activations.logitsLse)
+  kernels.logSumExp(count, config.vocabSize, activations.logits, activations.logitsLse)
 }

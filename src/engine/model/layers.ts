@@ -4,10 +4,11 @@
  *
  * @since 0.2.0
  */
-import { type Attention, columnsOf, type Matrix, matrix, type Norm, type Rotation } from "../kernels/views.js"
+import { type Attention, columnsOf, type Matrix, matrix, type Norm, type Rotation, rowsOf } from "../kernels/views.js"
 import type { Linear } from "./linear.js"
 import type { Model } from "./model.js"
 import { kvDim, qkvDim, queryDim } from "./modelConfig.js"
+import type { Weights } from "./parameters.js"
 import type { Activations } from "./workspace.js"
 
 /** Sequences that are run together, one after another without padding. Arrays hold 32-bit integers. */
@@ -49,27 +50,24 @@ export interface Pass {
   readonly activations: Activations
   readonly layers: ReadonlyArray<LayerPass>
   readonly finalNorm: Norm
-  /** [vocabSize][dModel] */
-  readonly embedding: Matrix
-  /** [vocabSize][dModel] */
-  readonly head: Matrix
+  readonly weights: Weights
 }
 
 /**
- * Lays a pass over activations. `weights` is the address of a flat array in the layout of `weightLayout`: the base, a
- * trainable copy, or a base with LoRA adapters merged in.
+ * Lays a pass over activations. `weights` are the base, a trainable copy, or a base with LoRA adapters merged in or
+ * beside it.
  */
-export const layPass = (model: Model, weights: number, a: Activations, sequences: Sequences): Pass => {
-  const { config, cosine, layout, sine } = model
-  const { dModel, ffnDim, headDim, heads, kvHeads, normEps: eps, vocabSize } = config
+export const layPass = (model: Model, weights: Weights, a: Activations, sequences: Sequences): Pass => {
+  const { config, cosine, sine } = model
+  const { dModel, ffnDim, headDim, heads, kvHeads, normEps: eps } = config
   const { count, positions, rows, starts } = sequences
   const q = queryDim(config)
   const kv = kvDim(config)
-  const parameter = (offset: number): number => weights + offset * 4
   const turn = { headDim, positions, cosine, sine, eps }
 
   const layer = (l: number): LayerPass => {
-    const w = layout.layers[l]!
+    const w = weights.layers[l]!
+    const apart = weights.adapters?.layers[l]
     const x = a.layers[l]!
     const input = matrix(x.input, rows, dModel)
     const attentionInput = matrix(x.attentionInput, rows, dModel)
@@ -84,17 +82,17 @@ export const layPass = (model: Model, weights: number, a: Activations, sequences
       input,
       attentionNorm: {
         x: input,
-        gain: parameter(w.inputNorm),
+        gain: w.inputNorm,
         out: attentionInput,
         inverse: x.attentionInverse,
         eps
       },
-      qkv: { x: attentionInput, weight: matrix(parameter(w.qkv), qkvDim(config), dModel), y: qkv },
+      qkv: { x: attentionInput, weight: w.qkv, bias: w.qkvBias, apart: apart?.qkv, y: qkv },
       queries: {
         ...turn,
         heads,
         x: columnsOf(qkv, 0, q),
-        gain: parameter(w.qNorm),
+        gain: w.qNorm,
         out: queries,
         inverse: x.queryInverse
       },
@@ -102,7 +100,7 @@ export const layPass = (model: Model, weights: number, a: Activations, sequences
         ...turn,
         heads: kvHeads,
         x: columnsOf(qkv, q, kv),
-        gain: parameter(w.kNorm),
+        gain: w.kNorm,
         out: keys,
         inverse: x.keyInverse
       },
@@ -119,14 +117,16 @@ export const layPass = (model: Model, weights: number, a: Activations, sequences
         lse: x.lse,
         scratch: a.attentionScratch
       },
-      o: { x: attended, weight: matrix(parameter(w.o), dModel, q), y: middle },
-      mlpNorm: { x: middle, gain: parameter(w.mlpNorm), out: mlpInput, inverse: x.mlpInverse, eps },
+      o: { x: attended, weight: w.o, bias: 0, apart: apart?.o, y: middle },
+      mlpNorm: { x: middle, gain: w.mlpNorm, out: mlpInput, inverse: x.mlpInverse, eps },
       gateUp: {
         x: mlpInput,
-        weight: matrix(parameter(w.gateUp), 2 * ffnDim, dModel),
+        weight: w.gateUp,
+        bias: 0,
+        apart: apart?.gateUp,
         y: matrix(x.gateUp, rows, 2 * ffnDim)
       },
-      down: { x: matrix(x.hidden, rows, ffnDim), weight: matrix(parameter(w.down), dModel, ffnDim), y: output }
+      down: { x: matrix(x.hidden, rows, ffnDim), weight: w.down, bias: 0, apart: apart?.down, y: output }
     }
   }
 
@@ -134,22 +134,23 @@ export const layPass = (model: Model, weights: number, a: Activations, sequences
     model,
     sequences,
     activations: a,
-    layers: layout.layers.map((_, l) => layer(l)),
+    layers: weights.layers.map((_, l) => layer(l)),
     finalNorm: {
       x: matrix(a.output, rows, dModel),
-      gain: parameter(layout.finalNorm),
+      gain: weights.finalNorm,
       out: matrix(a.final, rows, dModel),
       inverse: a.finalInverse,
       eps
     },
-    embedding: matrix(parameter(layout.embedding), vocabSize, dModel),
-    head: matrix(parameter(layout.head), vocabSize, dModel)
+    weights
   }
 }
 
 /** The head over rows `first` to `first + count` of a pass, at most `headRows`: from normalised states to logits. */
-export const headOf = ({ activations, finalNorm, head }: Pass, first: number, count: number): Linear => ({
-  x: { ...finalNorm.out, at: finalNorm.out.at + first * finalNorm.out.rowStride * 4, rows: count },
-  weight: head,
-  y: matrix(activations.logits, count, head.rows)
+export const headOf = ({ activations, finalNorm, model, weights }: Pass, first: number, count: number): Linear => ({
+  x: rowsOf(finalNorm.out, first, count),
+  weight: weights.head,
+  bias: 0,
+  apart: weights.adapters?.head,
+  y: matrix(activations.logits, count, model.config.vocabSize)
 })

@@ -129,11 +129,14 @@ export const initialiseLora = ({ kernels }: Model, layout: LoraLayout, address: 
   })
 }
 
+/** Whether runs merge their adapters into a copy of the base; a shared base, and a tied head, have them beside it. */
+export const mergesAdapters = ({ config, flat }: Model): boolean => flat !== 0 && config.tied !== true
+
 /** Writes the base weights with the adapters merged in to `to`. */
 export const mergeLora = (model: Model, layout: LoraLayout, adapters: number, to: number): void => {
   const { kernels } = model
   const { rank, scale } = layout
-  new Uint8Array(kernels.memory.buffer).copyWithin(to, model.weights, model.weights + model.layout.total * 4)
+  new Uint8Array(kernels.memory.buffer).copyWithin(to, model.flat, model.flat + model.layout.total * 4)
   const merge = (group: LoraGroup | undefined): void =>
     group?.members.forEach(({ b, row, rows }, i) => {
       const adapted = matrix(to + (group.weight + row * group.input) * 4, rows, group.input)

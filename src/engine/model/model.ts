@@ -7,6 +7,7 @@ import * as Either from "effect/Either"
 import { EngineError } from "../Engine.js"
 import type { Kernels } from "../kernels/kernels.js"
 import { configProblem, type ModelConfig } from "./modelConfig.js"
+import { flatWeights, type Weights } from "./parameters.js"
 import { initialiseWeights, type WeightLayout, weightLayout } from "./weights.js"
 import { makeWorkspace, type Workspace } from "./workspace.js"
 
@@ -15,8 +16,10 @@ export interface Model {
   readonly kernels: Kernels
   readonly config: ModelConfig
   readonly layout: WeightLayout
-  /** The frozen weights, `layout.total` floats. */
-  readonly weights: number
+  /** Address of the frozen weights, `layout.total` floats; 0: they are stored in panels. */
+  readonly flat: number
+  /** The frozen weights. */
+  readonly weights: Weights
   /** [maxContext][headDim / 2] */
   readonly cosine: number
   /** [maxContext][headDim / 2] */
@@ -41,21 +44,32 @@ export const makeModel = (
         new EngineError({ reason: "InvalidInput", detail: `the model cannot be loaded: ${problem}` })
       )
     }
-    const half = config.headDim / 2
-    const padded = Math.ceil(layout.total / 16) * 16
-    const weights = yield* kernels.allocate(padded + 2 * config.maxContext * half)
-    const cosine = weights + padded * 4
-    const sine = cosine + config.maxContext * half * 4
-    if ("flat" in source) kernels.floats(weights, layout.total).set(source.flat)
-    else initialiseWeights(kernels, config, weights, source.seed)
-    const cosines = kernels.floats(cosine, config.maxContext * half)
-    const sines = kernels.floats(sine, config.maxContext * half)
+    const flat = yield* kernels.allocate(layout.total)
+    if ("flat" in source) kernels.floats(flat, layout.total).set(source.flat)
+    else initialiseWeights(kernels, config, flat, source.seed)
+    const turns = yield* makeRotaryTable(kernels, config)
+    const weights = flatWeights(config, layout, flat)
+    return { kernels, config, layout, flat, weights, ...turns, workspace: makeWorkspace(kernels, config) }
+  })
+
+/** The angles of every position: `cos` and `sin` of position times frequency, for each pair of a head. */
+export const makeRotaryTable = (
+  kernels: Kernels,
+  { headDim, maxContext, ropeFactors, ropeTheta }: ModelConfig
+): Either.Either<Pick<Model, "cosine" | "sine">, EngineError> => {
+  const half = headDim / 2
+  const size = maxContext * half
+  return Either.map(kernels.allocate(2 * size), (cosine) => {
+    const sine = cosine + size * 4
+    const cosines = kernels.floats(cosine, size)
+    const sines = kernels.floats(sine, size)
     for (let i = 0; i < half; i++) {
-      const frequency = Math.pow(config.ropeTheta, -2 * i / config.headDim)
-      for (let position = 0; position < config.maxContext; position++) {
+      const frequency = Math.pow(ropeTheta, -2 * i / headDim) / (ropeFactors?.[i] ?? 1)
+      for (let position = 0; position < maxContext; position++) {
         cosines[position * half + i] = Math.cos(position * frequency)
         sines[position * half + i] = Math.sin(position * frequency)
       }
     }
-    return { kernels, config, layout, weights, cosine, sine, workspace: makeWorkspace(kernels, config) }
+    return { cosine, sine }
   })
+}

@@ -1,6 +1,6 @@
 /**
- * The shape of a decoder-only transformer in the Qwen3 style: RMS norms before attention and MLP, rotary positions,
- * grouped queries with normalised heads, SwiGLU, separate input and output embeddings.
+ * The shape of a decoder-only transformer: RMS norms before attention and MLP, rotary positions, grouped queries, SwiGLU.
+ * Where Llama, Qwen2 and Qwen3 differ, the shape says which it is; by default it is Qwen3's, with a head of its own.
  *
  * @since 0.1.0
  */
@@ -19,8 +19,16 @@ export interface ModelConfig {
   readonly ffnDim: number
   /** Base of the rotary frequencies: pair i of a head turns by `ropeTheta^(-2 i / headDim)` a position. */
   readonly ropeTheta: number
+  /** What the frequency of each pair is divided by (`headDim / 2` numbers), where a context was stretched; absent: 1. */
+  readonly ropeFactors?: ReadonlyArray<number> | undefined
   /** Added to the mean square in every norm. */
   readonly normEps: number
+  /** Whether the heads of queries and keys are normalised, as in Qwen3; true by default. */
+  readonly qkNorm?: boolean | undefined
+  /** Whether the projections to queries, keys and values have a bias, as in Qwen2; false by default. */
+  readonly qkvBias?: boolean | undefined
+  /** Whether the head is the embedding table; false by default. */
+  readonly tied?: boolean | undefined
 }
 
 /** The embedded model `tinkex/nano`: 918,912 parameters. */
@@ -48,7 +56,7 @@ export const qkvDim = (config: ModelConfig): number => queryDim(config) + 2 * kv
 
 /** What is wrong with a shape, or undefined. */
 export const configProblem = (config: ModelConfig): string | undefined => {
-  const dimensions: ReadonlyArray<keyof ModelConfig> = [
+  const dimensions = [
     "vocabSize",
     "maxContext",
     "dModel",
@@ -57,13 +65,19 @@ export const configProblem = (config: ModelConfig): string | undefined => {
     "kvHeads",
     "headDim",
     "ffnDim"
-  ]
+  ] as const
   for (const key of dimensions) {
     if (!Number.isInteger(config[key]) || config[key] < 1) return `${key} must be a positive integer`
   }
   if (config.dModel % 4 !== 0 || config.ffnDim % 4 !== 0) return "dModel and ffnDim must be multiples of 4"
   if (config.headDim % 8 !== 0) return "headDim must be a multiple of 8"
   if (config.heads % config.kvHeads !== 0) return "heads must be a multiple of kvHeads"
+  const factors = config.ropeFactors
+  if (
+    factors !== undefined && !(factors.length === config.headDim / 2 && factors.every((x) => x > 0 && x < Infinity))
+  ) {
+    return "ropeFactors must be headDim / 2 positive numbers"
+  }
   if (!(config.ropeTheta > 0) || !(config.normEps >= 0)) return "ropeTheta must be positive and normEps not negative"
   return undefined
 }

@@ -2,8 +2,8 @@
  * How the parameters of a model lie in one flat array, their names, and their seeded initial values.
  *
  * The flat array holds, row-major and without gaps: the embedding table; per layer the input norm, the fused projection
- * `[q; k; v]`, the head norms of q and k, the output projection, the MLP norm, the fused `[gate; up]`, the down
- * projection; then the final norm and the head. Matrices are `[out][in]` as in Hugging Face checkpoints, so that every
+ * `[q; k; v]`, its bias, the head norms of q and k, the output projection, the MLP norm, the fused `[gate; up]`, the down
+ * projection; then the final norm and the head, as far as the model has them. Matrices are `[out][in]` as in Hugging Face checkpoints, so that every
  * named tensor is one contiguous range. Gradients and the optimiser's moments have the same layout.
  *
  * @since 0.1.0
@@ -26,10 +26,12 @@ export interface LayerLayout {
   readonly inputNorm: number
   /** [heads * headDim + 2 * kvHeads * headDim][dModel] */
   readonly qkv: number
-  /** [headDim] */
-  readonly qNorm: number
-  /** [headDim] */
-  readonly kNorm: number
+  /** [heads * headDim + 2 * kvHeads * headDim]; absent without biases */
+  readonly qkvBias: number | undefined
+  /** [headDim]; absent without norms of the heads */
+  readonly qNorm: number | undefined
+  /** [headDim]; absent without norms of the heads */
+  readonly kNorm: number | undefined
   /** [dModel][heads * headDim] */
   readonly o: number
   /** [dModel] */
@@ -49,7 +51,7 @@ export interface WeightLayout {
   readonly layers: ReadonlyArray<LayerLayout>
   /** [dModel] */
   readonly finalNorm: number
-  /** [vocabSize][dModel] */
+  /** [vocabSize][dModel]; the embedding where the head is tied to it */
   readonly head: number
   readonly tensors: ReadonlyArray<TensorRange>
 }
@@ -74,17 +76,24 @@ export const weightLayout = (config: ModelConfig): WeightLayout => {
     const qkv = take(`${at}.self_attn.q_proj.weight`, queryDim(config), dModel)
     take(`${at}.self_attn.k_proj.weight`, kvDim(config), dModel)
     take(`${at}.self_attn.v_proj.weight`, kvDim(config), dModel)
-    const qNorm = take(`${at}.self_attn.q_norm.weight`, headDim)
-    const kNorm = take(`${at}.self_attn.k_norm.weight`, headDim)
+    let qkvBias: number | undefined
+    if (config.qkvBias === true) {
+      qkvBias = take(`${at}.self_attn.q_proj.bias`, queryDim(config))
+      take(`${at}.self_attn.k_proj.bias`, kvDim(config))
+      take(`${at}.self_attn.v_proj.bias`, kvDim(config))
+    }
+    const normed = config.qkNorm !== false
+    const qNorm = normed ? take(`${at}.self_attn.q_norm.weight`, headDim) : undefined
+    const kNorm = normed ? take(`${at}.self_attn.k_norm.weight`, headDim) : undefined
     const o = take(`${at}.self_attn.o_proj.weight`, dModel, queryDim(config))
     const mlpNorm = take(`${at}.post_attention_layernorm.weight`, dModel)
     const gateUp = take(`${at}.mlp.gate_proj.weight`, ffnDim, dModel)
     take(`${at}.mlp.up_proj.weight`, ffnDim, dModel)
     const down = take(`${at}.mlp.down_proj.weight`, dModel, ffnDim)
-    layers.push({ inputNorm, qkv, qNorm, kNorm, o, mlpNorm, gateUp, down })
+    layers.push({ inputNorm, qkv, qkvBias, qNorm, kNorm, o, mlpNorm, gateUp, down })
   }
   const finalNorm = take("model.norm.weight", dModel)
-  const head = take("lm_head.weight", vocabSize, dModel)
+  const head = config.tied === true ? embedding : take("lm_head.weight", vocabSize, dModel)
   return { total, embedding, layers, finalNorm, head, tensors }
 }
 
@@ -124,7 +133,7 @@ export const fillTensors = (
 }
 
 /**
- * Writes seeded initial weights at `address`. Norms are 1. Every other tensor is uniform with mean 0 and standard
+ * Writes seeded initial weights at `address`. Norms are 1, biases 0. Every other tensor is uniform with mean 0 and standard
  * deviation 1 / sqrt(in) for the projections into attention and MLP, that divided by sqrt(2 layers) for the projections
  * back (o, down; as GPT-2), and 0.02 for the embedding and the head. Tensor number t in the order of the layout takes
  * stream t of the kernel `uniform`, with the seed's low and high 32 bits as key.
@@ -135,7 +144,7 @@ export const initialiseWeights = (kernels: Kernels, config: ModelConfig, address
     const at = address + offset * 4
     const input = shape[1]
     if (input === undefined) {
-      kernels.floats(at, length).fill(1)
+      kernels.floats(at, length).fill(name.endsWith(".bias") ? 0 : 1)
       return
     }
     let deviation = 1 / Math.sqrt(input)

@@ -10,6 +10,7 @@ import { forward, logits } from "../model/forward.js"
 import { trained } from "../model/linear.js"
 import type { LoraLayout } from "../model/lora.js"
 import type { Model } from "../model/model.js"
+import type { Weights } from "../model/parameters.js"
 import { layMicroBatch } from "./microBatch.js"
 import type { PreparedPass } from "./passInput.js"
 
@@ -24,8 +25,10 @@ export interface Evaluation {
 /** What a pass runs on. */
 export interface Subject {
   readonly model: Model
-  /** Address of the weights in force, adapters merged. */
-  readonly weights: () => Either.Either<number, EngineError>
+  /** The weights in force for so many rows. */
+  readonly weights: (rows: number) => Either.Either<Weights, EngineError>
+  /** Address of what is trained. */
+  readonly parameters: number
   /** The adapters that are trained; undefined: every parameter is. */
   readonly adapters: { readonly layout: LoraLayout; readonly adapters: number } | undefined
   /** Where the gradients of the pass go: `size` floats, cleared when it begins. */
@@ -44,7 +47,7 @@ const largestSquare = 1e60
 
 /** Begins a checked pass; with `withGradients` the subject's gradients are those of the steps done. */
 export const beginEvaluation = (
-  { adapters, gradients, model, size, weights }: Subject,
+  { adapters, gradients, model, parameters, size, weights }: Subject,
   { data, loss }: PreparedPass,
   withGradients: boolean
 ): Evaluation => {
@@ -64,8 +67,8 @@ export const beginEvaluation = (
       }
       const batch = yield* layMicroBatch(model, data, first, end)
       const { bounds, entries, logprobs, rows, slopes, targets } = batch
-      const w = yield* weights()
-      const set = withGradients ? yield* trained(model, adapters, w, gradients, rows) : undefined
+      const w = yield* weights(rows)
+      const set = withGradients ? yield* trained(model, adapters, parameters, gradients, rows) : undefined
       const pass = yield* forward(model, w, batch, withGradients)
       const a = pass.activations
 

@@ -18,8 +18,10 @@ import {
   type PassResult,
   type RunState
 } from "../Engine.js"
-import { initialiseLora, loraLayout, loraProblem, mergeLora } from "../model/lora.js"
+import { freezeAdapters, freezeWeights, type FrozenWeights } from "../model/decoder.js"
+import { initialiseLora, loraLayout, loraProblem, mergeLora, mergesAdapters } from "../model/lora.js"
 import type { Model } from "../model/model.js"
+import { adapterScratch, flatAdapters, flatWeights, type Weights, withAdapters } from "../model/parameters.js"
 import { fillTensors, namedTensors, tensorsProblem } from "../model/weights.js"
 import { beginEvaluation, type Evaluation, type Subject } from "./evaluation.js"
 import { preparePass } from "./passInput.js"
@@ -61,8 +63,10 @@ export interface Run {
     state: RunState,
     options: { readonly optimizer: boolean }
   ) => Either.Either<void, EngineError>
-  /** A copy of the weights that the next pass would use, adapters merged, in the layout of `model.layout`. */
-  readonly effectiveWeights: () => Either.Either<Float32Array, EngineError>
+  /** The weights that a pass over up to `rows` rows uses now: adapters merged, or beside a base that is shared. */
+  readonly weights: (rows: number) => Either.Either<Weights, EngineError>
+  /** A copy of those weights for a sampler; of a shared base only the adapters are copied. */
+  readonly freeze: () => Either.Either<FrozenWeights, EngineError>
   /** Frees the run's memory; it is not used again. */
   readonly release: () => void
 }
@@ -79,6 +83,9 @@ export const makeRun = (
     const { kernels } = model
     const problem = lora === null ? undefined : loraProblem(lora)
     if (problem !== undefined) return yield* refuse(`the run cannot be made: ${problem}`)
+    if (lora === null && model.flat === 0) {
+      return yield* refuse(`the run cannot be made: ${baseModel} is trained through adapters only; give lora_config`)
+    }
     const adapters = lora === null ? undefined : loraLayout(model.config, lora)
     const { tensors, total: size } = adapters ?? model.layout
     const stretch = Math.ceil(size / 16) * 16 * 4
@@ -88,27 +95,33 @@ export const makeRun = (
     const firstMoment = pending + stretch
     const secondMoment = firstMoment + stretch
     const flat = (address: number): Float32Array => kernels.floats(address, size)
-    if (lora === null) flat(parameters).set(kernels.floats(model.weights, size))
+    if (lora === null) flat(parameters).set(kernels.floats(model.flat, size))
     else initialiseLora(model, adapters!, parameters, lora.seed)
     let step = 0
     /** Changes with the parameters, so that adapters are merged once for many passes. */
     let version = {}
 
-    /** Address of the weights that a pass uses. */
-    const effective = (): Either.Either<number, EngineError> =>
-      adapters === undefined
-        ? Either.right(parameters)
-        : Either.map(model.workspace.merged(), (merged) => {
-          if (merged.version !== version) {
-            merged.version = version
-            mergeLora(model, adapters, parameters, merged.address)
-          }
-          return merged.address
-        })
+    const weights: Run["weights"] = (rows) => {
+      if (adapters === undefined) return Either.right(flatWeights(model.config, model.layout, parameters))
+      if (!mergesAdapters(model)) {
+        return Either.map(
+          model.workspace.block("adapters", adapterScratch(adapters, rows)),
+          (scratch) => withAdapters(model.weights, adapters, scratch, flatAdapters(parameters, adapters.rank))
+        )
+      }
+      return Either.map(model.workspace.merged(), (merged) => {
+        if (merged.version !== version) {
+          merged.version = version
+          mergeLora(model, adapters, parameters, merged.address)
+        }
+        return flatWeights(model.config, model.layout, merged.address)
+      })
+    }
 
     const subject: Subject = {
       model,
-      weights: effective,
+      weights,
+      parameters,
       adapters: adapters === undefined ? undefined : { layout: adapters, adapters: parameters },
       gradients: pending,
       size
@@ -209,7 +222,11 @@ export const makeRun = (
         version = {}
         return Either.right(undefined)
       },
-      effectiveWeights: () => Either.map(effective(), (address) => kernels.floats(address, model.layout.total).slice()),
+      weights,
+      freeze: () =>
+        adapters === undefined || mergesAdapters(model)
+          ? Either.flatMap(weights(0), (flat) => freezeWeights(model, flat))
+          : freezeAdapters(model, adapters, parameters),
       release: () => kernels.release(parameters)
     }
 

@@ -174,3 +174,25 @@ export function uniform(n: i32, out: usize, seedLow: i32, seedHigh: i32, stream:
 function put(out: usize, i: i32, n: i32, word: u32, bound: f32): void {
   if (i < n) store<f32>(out + (usize(i) << 2), (f32(word >> 8) * <f32> 1.1920928955078125e-7 - 1) * bound)
 }
+
+/** Adds a vector of n to each row. n is a multiple of 4. */
+export function addToRows(rows: i32, n: i32, x: usize, vector: usize): void {
+  const bytes = usize(n) << 2
+  for (let r = 0; r < rows; r++) {
+    for (let i: usize = 0; i < bytes; i += 16) {
+      v128.store(x + i, f32x4.add(v128.load(x + i), v128.load(vector + i)))
+    }
+    x += bytes
+  }
+}
+
+/** Adds the sum of the rows, taken in order, to a vector of n. n is a multiple of 4. */
+export function sumRows(rows: i32, n: i32, x: usize, vector: usize): void {
+  const bytes = usize(n) << 2
+  for (let r = 0; r < rows; r++) {
+    for (let i: usize = 0; i < bytes; i += 16) {
+      v128.store(vector + i, f32x4.add(v128.load(vector + i), v128.load(x + i)))
+    }
+    x += bytes
+  }
+}

@@ -53,7 +53,7 @@ function packPanels(kc: i32, nc: i32, b: usize, rowStride: i32, columnStride: i3
 /** Writes the transpose of a 4x4 block. */
 // @ts-ignore: decorator
 @inline
-function transpose(from: usize, fromStride: usize, to: usize, toStride: usize): void {
+export function transpose(from: usize, fromStride: usize, to: usize, toStride: usize): void {
   const r0 = v128.load(from)
   const r1 = v128.load(from + fromStride)
   const r2 = v128.load(from + fromStride * 2)
@@ -231,7 +231,7 @@ function emitEdge(rows: i32, columns: i32, c: usize, ldc: usize, accumulate: boo
 }
 
 /** A block of rows against packed panels: `panelBytes` from one panel to the next. */
-function multiplyPanels(
+export function multiplyPanels(
   m: i32,
   n: i32,
   kc: i32,

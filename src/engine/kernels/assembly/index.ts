@@ -1,8 +1,27 @@
 // The numerical kernels of the engine; `scripts/build-wasm.mjs` compiles them.
 export { heapBase, scratchBytes, setScratch } from "./scratch"
 export { gemm, gemmPacked, packedLength, packWeight } from "./gemm"
-export { rmsNorm, rmsNormBackward, headNormRotate, headNormRotateBackward } from "./norm"
+export {
+  headNormRotate,
+  headNormRotateBackward,
+  headRotate,
+  headRotateBackward,
+  rmsNorm,
+  rmsNormBackward
+} from "./norm"
+export { embedPanels, gemmPanels, gemmPanelsTransposed } from "./panels"
 export { attentionBackward, attentionForward, attentionScratch } from "./attention"
 export { gatherLogprobs, logitGradient, logSumExp } from "./softmax"
-export { adamw, add, embed, embedBackward, sumOfSquares, swiglu, swigluBackward, uniform } from "./elementwise"
+export {
+  adamw,
+  add,
+  addToRows,
+  embed,
+  embedBackward,
+  sumOfSquares,
+  sumRows,
+  swiglu,
+  swigluBackward,
+  uniform
+} from "./elementwise"
 export { attend, remember, temper } from "./decode"

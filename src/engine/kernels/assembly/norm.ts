@@ -159,3 +159,67 @@ export function headNormRotateBackward(
     }
   }
 }
+
+/** Rotates each head of each row to its position, for models that do not normalise their heads. As `headNormRotate`. */
+export function headRotate(
+  rows: i32,
+  heads: i32,
+  n: i32,
+  x: usize,
+  xStride: i32,
+  out: usize,
+  positions: usize,
+  cosine: usize,
+  sine: usize
+): void {
+  const bytes = usize(n) << 2
+  const half = bytes >> 1
+  for (let r = 0; r < rows; r++) {
+    const angle = usize(load<i32>(positions + (usize(r) << 2))) * half
+    let from = x + ((usize(r) * usize(xStride)) << 2)
+    for (let h = 0; h < heads; h++) {
+      for (let i: usize = 0; i < half; i += 16) {
+        const a = v128.load(from + i)
+        const b = v128.load(from + half + i)
+        const c = v128.load(cosine + angle + i)
+        const z = v128.load(sine + angle + i)
+        v128.store(out + i, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, z)))
+        v128.store(out + half + i, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, z)))
+      }
+      from += bytes
+      out += bytes
+    }
+  }
+}
+
+/** Gradient of `headRotate`: dx is written. Rows of dx are `xStride` floats apart. */
+export function headRotateBackward(
+  rows: i32,
+  heads: i32,
+  n: i32,
+  xStride: i32,
+  dout: usize,
+  dx: usize,
+  positions: usize,
+  cosine: usize,
+  sine: usize
+): void {
+  const bytes = usize(n) << 2
+  const half = bytes >> 1
+  for (let r = 0; r < rows; r++) {
+    const angle = usize(load<i32>(positions + (usize(r) << 2))) * half
+    let to = dx + ((usize(r) * usize(xStride)) << 2)
+    for (let h = 0; h < heads; h++) {
+      for (let i: usize = 0; i < half; i += 16) {
+        const c = v128.load(cosine + angle + i)
+        const z = v128.load(sine + angle + i)
+        const ga = v128.load(dout + i)
+        const gb = v128.load(dout + half + i)
+        v128.store(to + i, f32x4.add(f32x4.mul(ga, c), f32x4.mul(gb, z)))
+        v128.store(to + half + i, f32x4.sub(f32x4.mul(gb, c), f32x4.mul(ga, z)))
+      }
+      dout += bytes
+      to += bytes
+    }
+  }
+}

@@ -1,0 +1,168 @@
+// Products with weights that are stored once and shared: matrices in panels of 8 output rows, as float32, as float16, or
+// as 8-bit blocks, unpacked as they are multiplied.
+//
+// A panel holds its rows interleaved, `[input][8]`. Forms: 0 float32; 1 float16; 2 blocks of 32 inputs: 8 scales and 8
+// minimums as float32, then `[32][8]` signed bytes q, each a weight `scale * q + minimum`. Every entry of a product has
+// the bits that `gemm` gives for the unpacked weights.
+
+import { multiplyPanels, transpose } from "./gemm"
+import { KC, NC, packedA, packedB } from "./scratch"
+
+/** Bytes of a panel over k inputs. */
+// @ts-ignore: decorator
+@inline
+function panelBytes(form: i32, k: i32): usize {
+  if (form == 0) return usize(k) << 5
+  if (form == 1) return usize(k) << 4
+  return usize((k + 31) >> 5) * 320
+}
+
+/** Four halves in the low bits of four lanes as floats. Neither infinities nor NaN are expected. */
+// @ts-ignore: decorator
+@inline
+function fromHalf4(h: v128): v128 {
+  const sign = i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16)
+  const magnitude = i32x4.shl(v128.and(h, i32x4.splat(0x7fff)), 13)
+  return v128.or(f32x4.mul(magnitude, f32x4.splat(5.192296858534828e33)), sign)
+}
+
+/** Writes inputs `k0` to `k0 + kc` of a panel as float32 `[kc][8]`; k0 is a multiple of 32. */
+function unpack(form: i32, panel: usize, k0: i32, kc: i32, to: usize): void {
+  const end = to + (usize(kc) << 5)
+  if (form == 0) {
+    memory.copy(to, panel + (usize(k0) << 5), usize(kc) << 5)
+    return
+  }
+  if (form == 1) {
+    let from = panel + (usize(k0) << 4)
+    while (to < end) {
+      const h = v128.load(from)
+      v128.store(to, fromHalf4(i32x4.extend_low_i16x8_u(h)))
+      v128.store(to, fromHalf4(i32x4.extend_high_i16x8_u(h)), 16)
+      from += 16
+      to += 32
+    }
+    return
+  }
+  let block = panel + usize(k0 >> 5) * 320
+  while (to < end) {
+    const s0 = v128.load(block)
+    const s1 = v128.load(block, 16)
+    const m0 = v128.load(block, 32)
+    const m1 = v128.load(block, 48)
+    let q = block + 64
+    for (const stop = min(end, to + 1024); to < stop; to += 32) {
+      const wide = v128.load_ext<i8>(q)
+      const low = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide))
+      const high = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide))
+      v128.store(to, f32x4.add(f32x4.mul(low, s0), m0))
+      v128.store(to, f32x4.add(f32x4.mul(high, s1), m1), 16)
+      q += 8
+    }
+    block += 320
+  }
+}
+
+/**
+ * `C[m][n] (+)= alpha A[m][k] W^T` for a stored W `[n][k]`. A and C are row-major, `lda` and `ldc` floats a row.
+ */
+export function gemmPanels(
+  m: i32,
+  n: i32,
+  k: i32,
+  a: usize,
+  lda: i32,
+  panels: usize,
+  form: i32,
+  c: usize,
+  ldc: i32,
+  alpha: f32,
+  accumulate: bool
+): void {
+  const stride = usize(ldc) << 2
+  const bytes = panelBytes(form, k)
+  // With few rows a panel is read while it is still in the nearest cache, with many a block of panels is.
+  const width = m < 4 ? 8 : NC
+  for (let j0 = 0; j0 < n; j0 += width) {
+    const nc = min(width, n - j0)
+    const first = panels + usize(j0 >> 3) * bytes
+    const out = c + (usize(j0) << 2)
+    for (let k0 = 0; k0 < k; k0 += KC) {
+      const kc = min(KC, k - k0)
+      const rows = a + (usize(k0) << 2)
+      const add = accumulate || k0 > 0
+      if (form == 0) {
+        multiplyPanels(m, nc, kc, rows, lda, 1, first + (usize(k0) << 5), bytes, out, stride, alpha, add)
+        continue
+      }
+      let panel = first
+      let to = packedB
+      for (let j = 0; j < nc; j += 8) {
+        unpack(form, panel, k0, kc, to)
+        panel += bytes
+        to += usize(kc) << 5
+      }
+      multiplyPanels(m, nc, kc, rows, lda, 1, packedB, usize(kc) << 5, out, stride, alpha, add)
+    }
+  }
+}
+
+/**
+ * `C[m][k] (+)= A[m][n] W` for a stored W `[n][k]`: the gradient by the input of a product. A and C are row-major, `lda`
+ * and `ldc` floats a row.
+ */
+export function gemmPanelsTransposed(
+  m: i32,
+  n: i32,
+  k: i32,
+  a: usize,
+  lda: i32,
+  panels: usize,
+  form: i32,
+  c: usize,
+  ldc: i32,
+  accumulate: bool
+): void {
+  const stride = usize(ldc) << 2
+  const bytes = panelBytes(form, k)
+  for (let j0 = 0; j0 < k; j0 += NC) {
+    const nc = min(NC, k - j0)
+    for (let o0 = 0; o0 < n; o0 += KC) {
+      const kc = min(KC, n - o0)
+      const height = usize((kc + 7) & ~7) << 5
+      for (let o = 0; o < kc; o += 8) {
+        // [nc][8] of this panel, then each 8 x 8 of it turned over into a panel of 8 inputs.
+        unpack(form, panels + usize((o0 + o) >> 3) * bytes, j0, nc, packedA)
+        let from = packedA
+        let to = packedB + (usize(o) << 5)
+        for (let j = 0; j < nc; j += 8) {
+          transpose(from, 32, to, 32)
+          transpose(from + 16, 32, to + 128, 32)
+          transpose(from + 128, 32, to + 16, 32)
+          transpose(from + 144, 32, to + 144, 32)
+          from += 256
+          to += height
+        }
+      }
+      multiplyPanels(
+        m, nc, kc, a + (usize(o0) << 2), lda, 1, packedB, height, c + (usize(j0) << 2), stride, 1, accumulate || o0 > 0
+      )
+    }
+  }
+}
+
+/** Copies row `tokens[r]` of a stored table `[..][n]` to row r. */
+export function embedPanels(rows: i32, n: i32, tokens: usize, panels: usize, form: i32, out: usize): void {
+  const bytes = panelBytes(form, n)
+  for (let r = 0; r < rows; r++) {
+    const token = load<i32>(tokens + (usize(r) << 2))
+    const panel = panels + usize(token >> 3) * bytes
+    const lane = usize(token & 7) << 2
+    for (let k0 = 0; k0 < n; k0 += KC) {
+      const kc = min(KC, n - k0)
+      unpack(form, panel, k0, kc, packedB)
+      for (let i: usize = 0; i < usize(kc); i++) store<f32>(out + (i << 2), load<f32>(packedB + (i << 5) + lane))
+      out += usize(kc) << 2
+    }
+  }
+}
