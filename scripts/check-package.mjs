@@ -1,4 +1,4 @@
-// Holds the tarball, as a stranger gets it: packs, lets attw and publint look at it, installs it into an empty project
+// Holds the tarball, as a stranger gets it: packs, looks at its size, lets attw and publint look at it, installs it into an empty project
 // and type-checks there, with skipLibCheck off, an import of every subpath, every example and every block of code that the
 // documentation shows, under each way of resolving modules that finds an ESM package.
 import { spawnSync } from "node:child_process"
@@ -68,9 +68,16 @@ const configs = {
 }
 const tested = ({ code }) => /from "(@effect\/)?vitest"/.test(code)
 
+let size = 0
+let unpackedSize = 0
 const folder = mkdtempSync(join(tmpdir(), "tinkex-check-package-"))
 try {
-  must("npm pack", run(root, "npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", folder))
+  const pack = run(root, "npm", "pack", "--json", "--silent", "--ignore-scripts", "--pack-destination", folder)
+  if (!must("npm pack", pack)) throw new Error(pack.output)
+  ;[{ size, unpackedSize }] = JSON.parse(pack.output)
+  for (const [what, bytes, most] of [["tarball", size, 1.9e6], ["package", unpackedSize, 4.5e6]]) {
+    if (bytes > most) problems.push(`the ${what} has ${bytes} bytes, and may have ${most}`)
+  }
   const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz"))
   must("publint", run(root, process.execPath, "node_modules/publint/src/cli.js", join(folder, tarball), "--strict"))
   must(
@@ -114,6 +121,8 @@ if (problems.length > 0) {
   process.exit(1)
 }
 console.log(
-  `package: ${subpaths.length} subpaths, ${examples.length} examples and ${blocks.length} blocks of code compile against ` +
+  `package: ${(size / 1e6).toFixed(2)} MB, ${
+    (unpackedSize / 1e6).toFixed(2)
+  } MB unpacked; ${subpaths.length} subpaths, ${examples.length} examples and ${blocks.length} blocks of code compile against ` +
     `the tarball (${Object.keys(configs).join(", ")})`
 )
