@@ -9,13 +9,14 @@ const target = fileURLToPath(new URL("../src/engine/kernels/kernelsWasm.generate
 
 const options = "-O3 --noAssert --runtime stub --enable simd --importMemory --initialMemory 1 --outFile kernels.wasm"
 
-const compile = async () => {
+const compile = async (more) => {
   let binary
   const { error, stderr } = await asc.main([
     "src/engine/kernels/assembly/index.ts",
     "--baseDir",
     root,
-    ...options.split(" ")
+    ...options.split(" "),
+    ...more
   ], {
     writeFile: (name, contents) => {
       if (name.endsWith("kernels.wasm")) binary = contents
@@ -25,11 +26,17 @@ const compile = async () => {
   return binary
 }
 
-const binary = await compile()
+const embed = (binary) => `"${Buffer.from(binary).toString("base64")}"`
+
+const plain = await compile([])
+const relaxed = await compile(["--enable", "relaxed-simd"])
 const text = `// Written by scripts/build-wasm.mjs from src/engine/kernels/assembly. Do not edit.
 
-/** The kernels: a WebAssembly module of ${binary.length} bytes, in base64. */
-export const kernelsWasm = "${Buffer.from(binary).toString("base64")}"
+/** The kernels: a WebAssembly module of ${plain.length} bytes, in base64. */
+export const plainWasm = ${embed(plain)}
+
+/** The same for runtimes with relaxed SIMD: ${relaxed.length} bytes. */
+export const relaxedWasm = ${embed(relaxed)}
 `
 
 const present = fs.existsSync(target) ? fs.readFileSync(target, "utf8") : ""
@@ -41,4 +48,4 @@ if (process.argv.includes("--check")) {
 } else if (present !== text) {
   fs.writeFileSync(target, text)
 }
-console.log(`kernels: ${binary.length} bytes of WebAssembly`)
+console.log(`kernels: ${plain.length} and ${relaxed.length} bytes of WebAssembly`)

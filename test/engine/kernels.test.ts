@@ -1,12 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
-import { compileKernels, type Kernels, makeKernels } from "../../src/engine/kernels/kernels.js"
+import {
+  bestVariant,
+  compileKernels,
+  type Kernels,
+  makeKernels,
+  type Variant
+} from "../../src/engine/kernels/kernels.js"
 import { uniform } from "../../src/engine/model/weights.js"
 import { philox } from "../../src/engine/sampler/philox.js"
 import { wave } from "./models.js"
 
 const module = compileKernels()
+
+/** The variants that this runtime has. */
+const variants: ReadonlyArray<Variant> = bestVariant() === "relaxed" ? ["plain", "relaxed"] : ["plain"]
 
 const put = (kernels: Kernels, values: Float32Array): number => {
   const address = Either.getOrThrow(kernels.allocate(values.length))
@@ -54,14 +63,15 @@ describe("memory", () => {
   })
 })
 
-describe("gemm", () => {
+describe.each(variants)("gemm, %s", (variant) => {
+  const module = compileKernels(variant)
   const dimension = fc.integer({ min: 1, max: 37 })
   it("multiplies in any layout", () => {
     const kernels = makeKernels(module)
     fc.assert(
       fc.property(
         fc.record({
-          m: dimension,
+          m: fc.oneof(dimension, fc.integer({ min: 90, max: 110 })),
           n: fc.oneof(dimension, fc.integer({ min: 380, max: 400 })),
           k: fc.oneof(dimension, fc.integer({ min: 250, max: 530 })),
           aTransposed: fc.boolean(),
@@ -102,7 +112,7 @@ describe("gemm", () => {
     kernels.packWeight(n, k, w, 1, k, packed)
     kernels.gemm(m, n, k, a, k, 1, w, 1, k, c, n, 1, 0)
     const together = kernels.floats(c, m * n).slice()
-    for (const rows of [1, 2, 5, 64]) {
+    for (const rows of [1, 2, 4, 5, 6, 16, 64]) {
       for (let first = 0; first + rows <= m; first += 13) {
         const expected = together.slice(first * n, (first + rows) * n)
         kernels.gemm(rows, n, k, a + first * k * 4, k, 1, w, 1, k, c, n, 1, 0)
@@ -110,6 +120,25 @@ describe("gemm", () => {
         kernels.gemmPacked(rows, n, k, a + first * k * 4, k, packed, c, n, 0)
         assert.deepStrictEqual(kernels.floats(c, rows * n).slice(), expected)
       }
+    }
+  })
+})
+
+describe("the variants", () => {
+  it("agree but for the rounding of their sums", () => {
+    const [m, n, k] = [19, 45, 300]
+    const products = variants.map((variant) => {
+      const kernels = makeKernels(compileKernels(variant))
+      const [a, b, c] = [
+        put(kernels, wave(m * k, 1, 1)),
+        put(kernels, wave(k * n, 2, 1)),
+        put(kernels, wave(m * n, 3, 1))
+      ]
+      kernels.gemm(m, n, k, a, k, 1, b, n, 1, c, n, 1, 0)
+      return kernels.floats(c, m * n).slice()
+    })
+    for (const product of products) {
+      product.forEach((value, i) => assert.approximately(value, products[0]![i]!, 1e-4))
     }
   })
 })

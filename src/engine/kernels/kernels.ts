@@ -9,7 +9,7 @@
 import * as Either from "effect/Either"
 import { EngineError } from "../Engine.js"
 import type { KernelFunctions } from "./kernelFunctions.js"
-import { kernelsWasm } from "./kernelsWasm.generated.js"
+import { plainWasm, relaxedWasm } from "./kernelsWasm.generated.js"
 
 /** A kernel instance. Instances share nothing. */
 export interface Kernels extends KernelFunctions {
@@ -30,9 +30,27 @@ const page = 65_536
 const align = 64
 const maxPages = 65_536
 
+/**
+ * A module of one function `() -> v128` that uses `f32x4.relaxed_madd`, in hexadecimal: only runtimes with relaxed SIMD
+ * find it valid.
+ */
+const relaxedProbe = "0061736d01000000" + "0105016000017b" + "03020100" + "0a13011100" + "4100fd0f".repeat(3) +
+  "fd85020b"
+
+/** The variants of the kernels: `relaxed` multiplies and adds in one rounding where the machine can. */
+export type Variant = "plain" | "relaxed"
+
+/** The best variant that this runtime can load: `relaxed` from Node 22 on. */
+export const bestVariant = (): Variant =>
+  WebAssembly.validate(Uint8Array.from(relaxedProbe.match(/../g) ?? [], (byte) => parseInt(byte, 16)))
+    ? "relaxed"
+    : "plain"
+
 /** Compiles the kernels; the module can be sent to workers and instantiated there. */
-export const compileKernels = (): WebAssembly.Module =>
-  new WebAssembly.Module(Uint8Array.from(atob(kernelsWasm), (character) => character.charCodeAt(0)))
+export const compileKernels = (variant: Variant = bestVariant()): WebAssembly.Module =>
+  new WebAssembly.Module(
+    Uint8Array.from(atob(variant === "relaxed" ? relaxedWasm : plainWasm), (character) => character.charCodeAt(0))
+  )
 
 /** Makes an instance with a memory of its own. */
 export const makeKernels = (module: WebAssembly.Module = compileKernels()): Kernels => {

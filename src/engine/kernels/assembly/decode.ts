@@ -6,20 +6,12 @@
 //
 // All pointers are byte offsets into the module's memory; all matrices are float32, row-major unless said.
 
-import { exp1, exp4 } from "./math"
+import { exp1, exp4, fma } from "./math"
 import { KC } from "./scratch"
 import { rowExp, rowMax, rowScale } from "./softmax"
 
 /** Tokens in a page of the key-value cache. */
 const PAGE: i32 = 16
-
-// @ts-ignore: decorator
-
-function mulAdd(acc: v128, a: v128, b: v128): v128 {
-  return f32x4.add(acc, f32x4.mul(a, b))
-}
-
-// @ts-ignore: decorator
 
 function put(out: usize, value: v128, accumulate: bool): void {
   v128.store(out, accumulate ? f32x4.add(v128.load(out), value) : value)
@@ -116,10 +108,10 @@ function attendRow(
       let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0)
       for (let p: usize = 0; p < headBytes; p += 4) {
         const x = v128.load32_splat(q + p)
-        s0 = mulAdd(s0, x, v128.load(k))
-        s1 = mulAdd(s1, x, v128.load(k, 16))
-        s2 = mulAdd(s2, x, v128.load(k, 32))
-        s3 = mulAdd(s3, x, v128.load(k, 48))
+        s0 = fma(s0, x, v128.load(k))
+        s1 = fma(s1, x, v128.load(k, 16))
+        s2 = fma(s2, x, v128.load(k, 32))
+        s3 = fma(s3, x, v128.load(k, 48))
         k += PAGE << 2
       }
       const at = scores + (usize(t) << 2)
@@ -141,8 +133,6 @@ function attendRow(
   }
 }
 
-// @ts-ignore: decorator
-
 function pageOf(table: usize, t: i32): usize {
   return usize(load<u32>(table + (usize(t / PAGE) << 2)))
 }
@@ -156,14 +146,14 @@ function mix32(weights: usize, table: usize, values: usize, out: usize, first: i
     let v = pageOf(table, t) + values
     for (const stop = w + (usize(min(PAGE, end - t)) << 2); w < stop; w += 4) {
       const x = v128.load32_splat(w)
-      a0 = mulAdd(a0, x, v128.load(v))
-      a1 = mulAdd(a1, x, v128.load(v, 16))
-      a2 = mulAdd(a2, x, v128.load(v, 32))
-      a3 = mulAdd(a3, x, v128.load(v, 48))
-      a4 = mulAdd(a4, x, v128.load(v, 64))
-      a5 = mulAdd(a5, x, v128.load(v, 80))
-      a6 = mulAdd(a6, x, v128.load(v, 96))
-      a7 = mulAdd(a7, x, v128.load(v, 112))
+      a0 = fma(a0, x, v128.load(v))
+      a1 = fma(a1, x, v128.load(v, 16))
+      a2 = fma(a2, x, v128.load(v, 32))
+      a3 = fma(a3, x, v128.load(v, 48))
+      a4 = fma(a4, x, v128.load(v, 64))
+      a5 = fma(a5, x, v128.load(v, 80))
+      a6 = fma(a6, x, v128.load(v, 96))
+      a7 = fma(a7, x, v128.load(v, 112))
       v += row
     }
   }
@@ -185,7 +175,7 @@ function mix4(weights: usize, table: usize, values: usize, out: usize, first: i3
   for (let t = first; t < end; t += PAGE) {
     let v = pageOf(table, t) + values
     for (const stop = w + (usize(min(PAGE, end - t)) << 2); w < stop; w += 4) {
-      a = mulAdd(a, v128.load32_splat(w), v128.load(v))
+      a = fma(a, v128.load32_splat(w), v128.load(v))
       v += row
     }
   }

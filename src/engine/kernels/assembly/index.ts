@@ -25,3 +25,5 @@ export {
   uniform
 } from "./elementwise"
 export { attend, remember, temper } from "./decode"
+// Exported only so that the optimiser keeps them functions of their own: within a larger one, their sums are spilled.
+export { tile1, tile1Wide, tile4, tile4Strided, tile6, tile6Strided } from "./tiles"

@@ -1,6 +1,17 @@
 // Elementary functions on four lanes. No host imports: the same bits on every machine.
 
 /**
+ * `acc + a b` on four lanes: fused where the module may use relaxed SIMD and the machine has it, else rounded twice. Every
+ * sum that must have the same bits in two places is made of these.
+ */
+// @ts-ignore: decorator
+@inline
+export function fma(acc: v128, a: v128, b: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, acc)
+  return f32x4.add(acc, f32x4.mul(a, b))
+}
+
+/**
  * e^x to about 2 ulp; 0 below -87.3, clamped above 88.3, NaN for NaN. Reduction by ln 2 in two parts and the degree-5 minimax
  * polynomial of Cephes `expf`.
  */

@@ -5,7 +5,8 @@
 // minimums as float32, then `[32][8]` signed bytes q, each a weight `scale * q + minimum`. Every entry of a product has
 // the bits that `gemm` gives for the unpacked weights.
 
-import { multiplyPanels, transpose } from "./gemm"
+import { multiplyPanels } from "./gemm"
+import { transpose } from "./pack"
 import { KC, NC, packedA, packedB } from "./scratch"
 
 /** Bytes of a panel over k inputs. */
@@ -82,7 +83,7 @@ export function gemmPanels(
   const stride = usize(ldc) << 2
   const bytes = panelBytes(form, k)
   // With few rows a panel is read while it is still in the nearest cache, with many a block of panels is.
-  const width = m < 4 ? 8 : NC
+  const width = m < 4 ? 32 : NC
   for (let j0 = 0; j0 < n; j0 += width) {
     const nc = min(width, n - j0)
     const first = panels + usize(j0 >> 3) * bytes
