@@ -5,7 +5,7 @@ import { join, relative } from "node:path"
 import { publicModules, root, src } from "./rooms.mjs"
 
 /** Reached by their subpath alone: the whole of HttpApi would slow down every import of the package. */
-const apart = new Set(["TinkerApi"])
+const apart = new Set(["TinkerApi", "Conformance"])
 const check = process.argv.includes("--check")
 const stale = []
 

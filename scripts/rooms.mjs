@@ -39,9 +39,11 @@ export const allowed = (() => {
     engine: [],
     server,
     NodeTinkex,
+    // It talks to any server, and must not see it with the eyes of our client.
+    conformance: ["protocol"],
     LocalTinkex: [...doors, "NodeTinkex"],
     testing: [...doors, "NodeTinkex", "LocalTinkex"],
-    cli: [...doors, "NodeTinkex", "LocalTinkex", "testing"]
+    cli: [...doors, "NodeTinkex", "LocalTinkex", "testing", "conformance"]
   }
 })()
 
@@ -56,12 +58,22 @@ export const platformNeutral = [
   "chat",
   "client",
   "training",
+  "conformance",
   "Tinkex",
   "index"
 ]
 
 /** Rooms whose PascalCase modules are public, in reading order. */
-export const publicRooms = ["protocol", "resilience", "observability", "tokenizer", "chat", "client", "training"]
+export const publicRooms = [
+  "protocol",
+  "resilience",
+  "observability",
+  "tokenizer",
+  "chat",
+  "client",
+  "training",
+  "conformance"
+]
 
 export const files = (dir = src) =>
   readdirSync(dir).flatMap((name) => {
