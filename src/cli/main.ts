@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { version } from "../protocol/Version.js"
 import { command as checkpoint } from "./commands/checkpoint.js"
+import { command as conformance } from "./commands/conformance.js"
 import { command as demo } from "./commands/demo.js"
 import { command as run } from "./commands/run.js"
 import { command as sample } from "./commands/sample.js"
@@ -38,6 +39,7 @@ const tinkex = Command.make("tinkex").pipe(
     capabilities,
     billing,
     auth,
+    conformance,
     versionCommand
   ])
 )

@@ -31,6 +31,17 @@ const likeliest = (sampler: Trainer.Sampler, k: number) =>
     }
   )
 
+/** Within five standard deviations: one false alarm in a million. */
+const frequency = (sequences: SampleResponse["sequences"], token: number, p: number) => {
+  const n = sequences.length
+  const drawn = sequences.filter(({ tokens }) => tokens[0] === token).length
+  return that(
+    Math.abs(drawn - n * p) <= 5 * Math.sqrt(n * p * (1 - p)) + 1,
+    `a token of probability ${p.toFixed(3)} about ${Math.round(n * p)} times of ${n}`,
+    () => `${drawn} times`
+  )
+}
+
 export const sampling: ReadonlyArray<Check> = [
   check("count", "as many sequences come as were asked for, each with a logprob for every token", {
     source,
@@ -101,46 +112,23 @@ export const sampling: ReadonlyArray<Check> = [
         const top = yield* likeliest(sampler, 3)
         const n = 512
         const { sequences } = yield* sampler.sample(prompt, { max_tokens: 1, seed: 3, stop: [] }, { num_samples: n })
-        for (const [token, logprob] of top) {
-          const p = Math.exp(logprob)
-          const drawn = sequences.filter(({ tokens }) => tokens[0] === token).length
-          // five standard deviations: one false alarm in a million
-          const spread = 5 * Math.sqrt(n * p * (1 - p)) + 1
-          yield* that(
-            Math.abs(drawn - n * p) <= spread,
-            `a token of probability ${p.toFixed(3)} about ${Math.round(n * p)} times of ${n}`,
-            () => `${drawn} times`
-          )
-        }
+        for (const [token, logprob] of top) yield* frequency(sequences, token, Math.exp(logprob))
       })
   ),
   check(
     "temperature",
-    "at temperature 2 tokens come as often as the flattened law says",
-    { source, sampled: 1100 },
+    "at temperature 0.3 tokens come as often as the sharpened law says",
+    { source, feature: "top-k", sampled: 560 },
     (peer) =>
       Effect.gen(function*() {
         const sampler = yield* Trainer.ofBase(peer)
-        const [a, b] = yield* likeliest(sampler, 2)
-        if (a === undefined || b === undefined) return
-        const n = 512
-        const { sequences } = yield* sampler.sample(prompt, {
-          max_tokens: 1,
-          seed: 5,
-          temperature: 2,
-          top_k: 2,
-          stop: []
-        }, {
-          num_samples: n
-        })
-        const p = 1 / (1 + Math.exp((b[1] - a[1]) / 2))
-        const drawn = sequences.filter(({ tokens }) => tokens[0] === a[0]).length
-        const spread = 5 * Math.sqrt(n * p * (1 - p)) + 1
-        yield* that(
-          Math.abs(drawn - n * p) <= spread,
-          `the likelier of two about ${Math.round(n * p)} times of ${n}`,
-          () => `${drawn} times`
-        )
+        const top = yield* likeliest(sampler, 8)
+        const params = { max_tokens: 1, seed: 5, temperature: 0.3, top_k: 8, stop: [] }
+        const { sequences } = yield* sampler.sample(prompt, params, { num_samples: 512 })
+        const total = top.reduce((sum, [, logprob]) => sum + Math.exp(logprob / 0.3), 0)
+        for (const [token, logprob] of top) {
+          yield* frequency(sequences, token, Math.exp(logprob / 0.3) / total)
+        }
       })
   ),
   check(
