@@ -18,7 +18,8 @@ export const allowed = (() => {
   const chat = [...TinkexConfig]
   const client = [...TinkexConfig, "TinkexConfig", "chat"]
   const training = [...client, "client"]
-  const Tinkex = [...training, "training"]
+  const runs = [...training, "training"]
+  const Tinkex = [...runs, "runs"]
   const index = [...Tinkex, "Tinkex"]
   const server = ["engine", "observability", "tokenizer", "protocol"]
   const doors = [...index, "server", ...server]
@@ -34,6 +35,7 @@ export const allowed = (() => {
     chat,
     client,
     training,
+    runs,
     Tinkex,
     index,
     engine: [],
@@ -58,6 +60,7 @@ export const platformNeutral = [
   "chat",
   "client",
   "training",
+  "runs",
   "conformance",
   "Tinkex",
   "index"
@@ -72,6 +75,7 @@ export const publicRooms = [
   "chat",
   "client",
   "training",
+  "runs",
   "conformance"
 ]
 

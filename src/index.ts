@@ -561,6 +561,36 @@ export * as Regularizer from "./training/Regularizer.js"
 export * as TrainingLoop from "./training/TrainingLoop.js"
 
 /**
+ * Data as a pure function of seed and step. The order of every epoch is a permutation that is computed and not kept, so that a
+ * run finds its place again at once, however far it had come.
+ *
+ * @since 0.2.0
+ */
+export * as Dataset from "./runs/Dataset.js"
+
+/**
+ * What a run meant to do and what came of it: lines that are appended and on the disk before anything follows from them, each
+ * with a number and a checksum.
+ *
+ * @since 0.2.0
+ */
+export * as Journal from "./runs/Journal.js"
+
+/**
+ * What can go wrong with a run, beside the errors of the clients.
+ *
+ * @since 0.2.0
+ */
+export * as RunError from "./runs/RunError.js"
+
+/**
+ * Learning rates as pure functions of the step: whoever comes back to a step finds the same rate.
+ *
+ * @since 0.2.0
+ */
+export * as Schedule from "./runs/Schedule.js"
+
+/**
  * The front door: everything that a program needs to train and sample, but for an HTTP client.
  *
  * @since 0.1.0

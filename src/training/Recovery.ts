@@ -3,14 +3,18 @@
  *
  * @since 0.1.0
  */
+import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { RestClient } from "../client/RestClient.js"
-import type { ServiceClient } from "../client/ServiceClient.js"
+import type { Requirements } from "../client/HttpTransport.js"
+import type * as RestClient from "../client/RestClient.js"
+import type { SamplingRegistry } from "../client/SamplingRegistry.js"
+import type * as ServiceClient from "../client/ServiceClient.js"
 import type * as TrainingClient from "../client/TrainingClient.js"
 import type { InvalidInput, TinkexError } from "../TinkexError.js"
+import type { Tokenizers } from "../tokenizer/Tokenizers.js"
 import * as internal from "./internal/recovery.js"
 import type { RecoveryError } from "./internal/recoveryError.js"
 
@@ -65,12 +69,48 @@ export {
 } from "./internal/recoveryError.js"
 
 /**
+ * A session, and what asks about it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Connection {
+  readonly service: ServiceClient.Client
+  readonly rest: RestClient.Client
+}
+
+/**
+ * Something to restore a run from.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Source {
+  /** Names it in events, and in `restoredFrom`. */
+  readonly path: string
+  readonly open: (service: ServiceClient.Client) => Effect.Effect<TrainingClient.Client, TinkexError, Scope.Scope>
+}
+
+/**
+ * When and how to open a client, and to open it again.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface OpenPolicy extends Omit<Policy, "checkpoint" | "restoreOptimizer"> {
+  /** What to begin with and go back to, the best first; asked for at every attempt. */
+  readonly sources: (rest: RestClient.Client) => Effect.Effect<ReadonlyArray<Source>, TinkexError>
+  /** Whether a failure of a program means that its client is lost. */
+  readonly isLost: (error: unknown, incarnation: Incarnation) => Effect.Effect<boolean>
+}
+
+/**
  * A client, and where it comes from.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Incarnation {
+export interface Incarnation extends Connection {
   readonly client: TrainingClient.Client
   /** 0 for the first client; one more with every recovery. */
   readonly generation: number
@@ -131,4 +171,21 @@ export interface Recovery {
 export const make: (
   client: TrainingClient.Client,
   policy?: Policy
-) => Effect.Effect<Recovery, InvalidInput, ServiceClient | RestClient | Scope.Scope> = internal.make
+) => Effect.Effect<Recovery, InvalidInput, ServiceClient.ServiceClient | RestClient.RestClient | Scope.Scope> =
+  internal.make
+
+/**
+ * Opens a client from the best of its sources when it is first used, and again when it is lost: when a program fails with an
+ * error that `isLost` says so of, or when the service says that the run is corrupted. Each client after the first has a session
+ * of its own, so that the loss of a session is one loss among others.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const open: (
+  policy: OpenPolicy
+) => Effect.Effect<
+  Recovery,
+  InvalidInput,
+  ServiceClient.ServiceClient | HttpClient.HttpClient | Requirements | SamplingRegistry | Tokenizers | Scope.Scope
+> = internal.open
