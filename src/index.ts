@@ -561,6 +561,31 @@ export * as Regularizer from "./training/Regularizer.js"
 export * as TrainingLoop from "./training/TrainingLoop.js"
 
 /**
+ * A limit that is kept: what would pass it is refused before it is sent.
+ *
+ * Everything is entered in a ledger before it is spent. The ledger of a run is a file in its directory to which any number of
+ * processes append: each line stands where the file system puts it, and whether a claim holds follows from the lines before it,
+ * so that all who read it agree, without locks.
+ *
+ * @since 0.2.0
+ */
+export * as Budget from "./runs/Budget.js"
+
+/**
+ * When a run saves its state, and what of it is kept.
+ *
+ * @since 0.2.0
+ */
+export * as CheckpointPolicy from "./runs/CheckpointPolicy.js"
+
+/**
+ * What a run uses and what that costs: tokens are counted before they are sent, prices are data.
+ *
+ * @since 0.2.0
+ */
+export * as Cost from "./runs/Cost.js"
+
+/**
  * Data as a pure function of seed and step. The order of every epoch is a permutation that is computed and not kept, so that a
  * run finds its place again at once, however far it had come.
  *
@@ -569,12 +594,41 @@ export * as TrainingLoop from "./training/TrainingLoop.js"
 export * as Dataset from "./runs/Dataset.js"
 
 /**
+ * One writer at a time in a directory.
+ *
+ * @since 0.2.0
+ */
+export * as DirectoryLock from "./runs/DirectoryLock.js"
+
+/**
  * What a run meant to do and what came of it: lines that are appended and on the disk before anything follows from them, each
  * with a number and a checksum.
  *
  * @since 0.2.0
  */
 export * as Journal from "./runs/Journal.js"
+
+/**
+ * Data that are sampled from the model itself, as reinforcement learning needs them. What was sampled is on the disk before it
+ * is trained on, so that a run that is taken up again samples nothing twice and trains on the same.
+ *
+ * @since 0.2.0
+ */
+export * as Rollouts from "./runs/Rollouts.js"
+
+/**
+ * Runs that are exact: whatever dies, after `Run.open` every batch has contributed once to the weights that survive.
+ *
+ * @since 0.2.0
+ */
+export * as Run from "./runs/Run.js"
+
+/**
+ * The files of a run, as the official cookbook lays them out: what either of the two has written, the other can read.
+ *
+ * @since 0.2.0
+ */
+export * as RunDirectory from "./runs/RunDirectory.js"
 
 /**
  * What can go wrong with a run, beside the errors of the clients.

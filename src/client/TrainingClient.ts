@@ -117,6 +117,13 @@ export interface Client extends Pipeable, Inspectable.Inspectable {
   ) => Effect.Effect<Future<{ readonly path: string }>, TinkexError>
   /** A sampler of the weights as they are now, in the order of the operations, without a checkpoint. */
   readonly saveWeightsAndGetSamplingClient: Effect.Effect<SamplingClient.Client, TinkexError, Scope.Scope>
+  /**
+   * The same in two steps, for `inOneTurn`: completes when it is acknowledged, with an effect that waits for the sampler. Run
+   * that effect once.
+   *
+   * @since 0.2.0
+   */
+  readonly snapshot: Effect.Effect<Effect.Effect<SamplingClient.Client, TinkexError, Scope.Scope>, TinkexError>
   readonly getInfo: Effect.Effect<GetInfoResponse, TinkexError>
   readonly tokenizer: Effect.Effect<Tokenizer, TinkexError | TokenizerError>
   /** Frees the model at the service. Saved weights stay; nothing more can be done with this client. */

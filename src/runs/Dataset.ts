@@ -4,7 +4,7 @@
  *
  * @since 0.2.0
  */
-import * as FileSystem from "@effect/platform/FileSystem"
+import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
@@ -14,7 +14,7 @@ import { InvalidInput } from "../protocol/InvalidInput.js"
 import { Hasher } from "./hash.js"
 import { openLines } from "./lineIndex.js"
 import { permuted } from "./permutation.js"
-import { RunStorageError } from "./RunError.js"
+import type { RunStorageError } from "./RunError.js"
 
 /**
  * @since 0.2.0

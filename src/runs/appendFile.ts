@@ -13,11 +13,12 @@ export interface AppendFile {
   readonly offer: (text: LazyArg<string>) => Effect.Effect<void>
   /** Done when the text is in the file, and on the disk if the file is a durable one. */
   readonly append: (text: LazyArg<string>) => Effect.Effect<void, RunStorageError>
-  /** Done when everything handed in before is in the file. */
+  /** Done when everything handed in before is on the disk. */
   readonly flush: Effect.Effect<void, RunStorageError>
 }
 
 interface Item {
+  readonly sync: boolean
   /** Made when it is written: what numbers its lines numbers them in the order of the file. */
   readonly text: LazyArg<string>
   readonly done: Deferred.Deferred<void, RunStorageError> | undefined
@@ -40,13 +41,15 @@ export const openAppend = (
     const write = (items: Iterable<Item>) =>
       Effect.suspend(() => {
         let text = ""
-        for (const item of items) text += item.text()
+        let sync = options.durable
+        for (const item of items) {
+          text += item.text()
+          sync ||= item.sync
+        }
         const written = broken !== undefined
           ? Effect.fail(broken)
-          : text === ""
-          ? Effect.void
-          : handle.writeAll(encoder.encode(text)).pipe(
-            Effect.zipRight(options.durable ? handle.sync : Effect.void),
+          : (text === "" ? Effect.void : handle.writeAll(encoder.encode(text))).pipe(
+            Effect.zipRight(sync ? handle.sync : Effect.void),
             Effect.mapError((cause) => broken = failed(cause))
           )
         return Effect.flatMap(Effect.exit(written), (exit) =>
@@ -63,13 +66,13 @@ export const openAppend = (
     yield* Effect.addFinalizer(() =>
       Effect.zipRight(Fiber.interrupt(writer), Effect.flatMap(Queue.takeAll(queue), write))
     )
-    const append = (text: LazyArg<string>) =>
+    const append = (text: LazyArg<string>, sync = false) =>
       Effect.flatMap(Deferred.make<void, RunStorageError>(), (done) =>
-        Effect.zipRight(Queue.offer(queue, { text, done }), Deferred.await(done)))
+        Effect.zipRight(Queue.offer(queue, { text, done, sync }), Deferred.await(done)))
     return {
       offer: (text: LazyArg<string>) =>
-        Effect.asVoid(Queue.offer(queue, { text, done: undefined })),
-      append,
-      flush: append(() => "")
+        Effect.asVoid(Queue.offer(queue, { text, done: undefined, sync: false })),
+      append: (text) => append(text),
+      flush: append(() => "", true)
     }
   })

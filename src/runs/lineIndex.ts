@@ -23,6 +23,8 @@ export const openLines = (
   file: string
 ): Effect.Effect<Lines, RunStorageError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function*() {
+    const reading = <A, R>(effect: Effect.Effect<A, RunStorageError["cause"], R>) =>
+      Effect.mapError(effect, (cause) => new RunStorageError({ doing: "read", file, cause }))
     const fs = yield* FileSystem.FileSystem
     let places = new Float64Array(3 * 1024)
     let count = 0
@@ -44,7 +46,7 @@ export const openLines = (
       number++
       blank = true
     }
-    yield* Stream.runForEach(fs.stream(file), (bytes) =>
+    yield* reading(Stream.runForEach(fs.stream(file), (bytes) =>
       Effect.sync(() => {
         for (let i = 0; i < bytes.length; i++) {
           const byte = bytes[i]!
@@ -53,9 +55,9 @@ export const openLines = (
           else if (!isBlank(byte)) blank = false
         }
         offset += bytes.length
-      }))
+      })))
     end(offset)
-    const handle = yield* fs.open(file, { flag: "r" })
+    const handle = yield* reading(fs.open(file, { flag: "r" }))
     const mutex = yield* Effect.makeSemaphore(1)
     const read = (index: number) =>
       Effect.gen(function*() {
@@ -75,8 +77,4 @@ export const openLines = (
       numberOf: (index: number) =>
         places[3 * index + 2]!
     }
-  }).pipe(
-    Effect.mapError((cause) =>
-      cause._tag === "RunStorageError" ? cause : new RunStorageError({ doing: "read", file, cause })
-    )
-  )
+  })

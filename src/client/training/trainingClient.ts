@@ -315,7 +315,7 @@ export const make = (
         onUnsent
       })
 
-    const snapshot = (inTurn: InTurn): Client["saveWeightsAndGetSamplingClient"] =>
+    const snapshot = (inTurn: InTurn): Client["snapshot"] =>
       Effect.gen(function*() {
         let samplingSeq: number | undefined
         const future = yield* saveForSampler(
@@ -326,8 +326,10 @@ export const make = (
             if (samplingSeq !== undefined) core.samplers.giveBack(samplingSeq)
           }
         )
-        const { samplingSessionId } = yield* Future.await(future)
-        return yield* SamplingClient.open(core, samplingSessionId, { baseModel })
+        return Effect.flatMap(
+          Future.await(future),
+          ({ samplingSessionId }) => SamplingClient.open(core, samplingSessionId, { baseModel })
+        )
       })
 
     const getInfo: Client["getInfo"] = Effect.suspend(() =>
@@ -412,7 +414,8 @@ export const make = (
               ...present("userMetadata", options?.userMetadata)
             }))
         ),
-      saveWeightsAndGetSamplingClient: snapshot(inTurn),
+      snapshot: snapshot(inTurn),
+      saveWeightsAndGetSamplingClient: Effect.flatten(snapshot(inTurn)),
       getInfo,
       tokenizer: Effect.flatMap(getInfo, (info) =>
         Effect.tap(
