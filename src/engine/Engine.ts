@@ -43,6 +43,13 @@ export interface ModelInfo {
   /** Tokens that end a completion when no `stop` is given. */
   readonly eosTokens: ReadonlyArray<number>
   readonly tokenizerId: string
+  /** How many numbers its weights are, where that is known. */
+  readonly parameters?: number | undefined
+  /**
+   * The text of its tokenizer's `tokenizer.json` and `tokenizer_config.json`, of a model that brought them; the latter
+   * holds the chat template.
+   */
+  readonly tokenizer?: { readonly tokenizerJson: string; readonly configJson: string } | undefined
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Engine, PassRequest } from "../../src/engine/Engine.js"
 import * as InProcessEngine from "../../src/engine/host/InProcessEngine.js"
 import * as WorkerEngine from "../../src/engine/host/WorkerEngine.js"
 import type { Spawn } from "../../src/engine/host/workers.js"
+import { weightLayout } from "../../src/engine/model/weights.js"
 import { adam, definition, lora, passOf, requestOf } from "./engines.js"
 
 type Service = Engine["Type"]
@@ -47,7 +48,8 @@ describe("one worker", () => {
         vocabSize: 37,
         maxContext: 96,
         eosTokens: [0],
-        tokenizerId: "letters"
+        tokenizerId: "letters",
+        parameters: weightLayout(models[0]!.shape).total
       }])
       assert.deepStrictEqual(yield* story(engine), yield* told)
     }))

@@ -5,7 +5,7 @@ import { forward, logits } from "../../src/engine/model/forward.js"
 import { type ModelConfig, nano } from "../../src/engine/model/modelConfig.js"
 import { layMicroBatch } from "../../src/engine/run/microBatch.js"
 import { makeCacheBudget, makePageCache } from "../../src/engine/sampler/pageCache.js"
-import { tiny, tinyModel, tokensOf } from "./models.js"
+import { families, tiny, tinyModel, tokensOf } from "./models.js"
 
 const get = Either.getOrThrow
 
@@ -53,7 +53,8 @@ describe("the decoder over its cache", () => {
     ["a ragged shape", tiny, 96],
     ["sums in several blocks, contexts of several blocks", { ...tiny, maxContext: 600, ffnDim: 300, headDim: 40 }, 530],
     ["one head for all queries", { ...tiny, kvHeads: 1, layers: 1 }, 33],
-    ["nano", nano, 64]
+    ["nano", nano, 64],
+    ...Object.entries(families).map(([name, config]) => [name, config, 40] as const)
   ]
   for (const [name, config, length] of shapes) {
     it(`gives the bits of the training pass's logits: ${name}`, () => {

@@ -2,10 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import type { Datum, LoraConfig, PassRequest } from "../../src/engine/Engine.js"
 import { loraLayout } from "../../src/engine/model/lora.js"
+import type { ModelConfig } from "../../src/engine/model/modelConfig.js"
 import { weightLayout } from "../../src/engine/model/weights.js"
 import { makeRun, type Run } from "../../src/engine/run/run.js"
-import { tiny, tinyModel, tokensOf, wave } from "./models.js"
-import { logProbabilities, weightsFromFlat } from "./reference.js"
+import { families, tiny, tinyModel, tokensOf, wave } from "./models.js"
+import { logProbabilities, type Weights, weightsFromFlat } from "./reference.js"
 
 const floats = (values: ArrayLike<number>) => ({ data: Float32Array.from(values), shape: [values.length] })
 const ints = (values: Int32Array) => ({ data: values, shape: [values.length] })
@@ -55,14 +56,14 @@ const requests: Record<string, PassRequest> = (() => {
  * which cispo's ratio is held constant.
  */
 const referenceLoss = (
+  config: ModelConfig,
   request: PassRequest,
-  flat: ArrayLike<number>,
+  weights: Weights,
   frozen?: ReadonlyArray<ReadonlyArray<number>>
 ): { loss: number; logprobs: Array<Array<number>> } => {
-  const weights = weightsFromFlat(tiny, flat)
   let loss = 0
   const logprobs = request.data.map(({ lossInputs, tokens }, d) => {
-    const all = logProbabilities(tiny, weights, tokens)
+    const all = logProbabilities(config, weights, tokens)
     const targets = lossInputs["target_tokens"]!
     const k = targets.shape[1] ?? 1
     return Array.from(targets.data, (target, e) => {
@@ -98,8 +99,8 @@ const referenceLoss = (
 const allTargets: LoraConfig = { rank: 4, seed: 7, trainAttn: true, trainMlp: true, trainUnembed: true }
 
 /** A run whose adapters are not fresh, so that A's have a gradient as well. */
-const loraRun = (lora = allTargets): Run => {
-  const run = Either.getOrThrow(makeRun(tinyModel(), { baseModel: "tiny", lora }))
+const loraRun = (lora = allTargets, config = tiny): Run => {
+  const run = Either.getOrThrow(makeRun(tinyModel(1n, config), { baseModel: "tiny", lora }))
   const state = run.exportState({ optimizer: false })
   const weights = state.weights.map((tensor, t) =>
     tensor.name.endsWith("lora_B.weight") ? { ...tensor, data: wave(tensor.data.length, t, 0.05) } : tensor
@@ -108,30 +109,32 @@ const loraRun = (lora = allTargets): Run => {
   return run
 }
 
-const fullRun = (): Run => Either.getOrThrow(makeRun(tinyModel(), { baseModel: "tiny", lora: null }))
+const fullRun = (config = tiny): Run =>
+  Either.getOrThrow(makeRun(tinyModel(1n, config), { baseModel: "tiny", lora: null }))
 
 const flatWeights = (run: Run): Float64Array =>
   Float64Array.from(run.exportState({ optimizer: false }).weights.flatMap(({ data }) => [...data]))
 
-/** Base weights with adapters merged, in double precision. */
-const merged = (run: Run, adapters: ArrayLike<number>): Float64Array => {
-  const { flat: base, kernels, layout } = run.model
-  const flat = Float64Array.from(kernels.floats(base, layout.total))
-  const lora = loraLayout(tiny, run.lora!)
+/** Base weights with adapters merged, in double precision. A tied head is then a matrix of its own. */
+const merged = (run: Run, adapters: ArrayLike<number>): Weights => {
+  const { config, flat, kernels, layout } = run.model
+  const weights = weightsFromFlat(config, kernels.floats(flat, layout.total))
+  weights["lm_head.weight"] ??= weights["model.embed_tokens.weight"]!.slice()
+  const lora = loraLayout(config, run.lora!)
   const range = new Map(lora.tensors.map((tensor) => [tensor.name, tensor]))
-  for (const base of layout.tensors) {
-    const a = range.get(`base_model.model.${base.name.replace(".weight", ".lora_A.weight")}`)
-    const b = range.get(`base_model.model.${base.name.replace(".weight", ".lora_B.weight")}`)
+  for (const [name, base] of Object.entries(weights)) {
+    const a = range.get(`base_model.model.${name.replace(".weight", ".lora_A.weight")}`)
+    const b = range.get(`base_model.model.${name.replace(".weight", ".lora_B.weight")}`)
     if (a === undefined || b === undefined) continue
-    const input = base.shape[1]!
+    const input = a.shape[1]!
     for (let i = 0; i < base.length; i++) {
       for (let r = 0; r < lora.rank; r++) {
-        flat[base.offset + i]! += 32 / lora.rank * adapters[b.offset + Math.floor(i / input) * lora.rank + r]! *
+        base[i]! += 32 / lora.rank * adapters[b.offset + Math.floor(i / input) * lora.rank + r]! *
           adapters[a.offset + r * input + i % input]!
       }
     }
   }
-  return flat
+  return weights
 }
 
 /** Compares every tensor's gradient with central differences at a few coordinates, against the tensor's largest entry. */
@@ -139,13 +142,14 @@ const checkGradients = (run: Run, request: PassRequest, coordinates: number): vo
   const passed = Either.getOrThrow(run.evaluate(request))
   const gradients = run.gradients()
   const parameters = flatWeights(run)
-  const base = (flat: Float64Array) => run.lora === null ? flat : merged(run, flat)
-  const at = referenceLoss(request, base(parameters))
+  const { config } = run.model
+  const base = (flat: Float64Array) => run.lora === null ? weightsFromFlat(config, flat) : merged(run, flat)
+  const at = referenceLoss(config, request, base(parameters))
   assert.approximately(passed.loss, at.loss, 1e-4 * Math.max(1, Math.abs(at.loss)))
   passed.outputs.forEach(({ logprobs }, d) =>
     logprobs.forEach((lp, e) => assert.approximately(lp, at.logprobs[d]![e]!, 2e-5))
   )
-  const { tensors } = run.lora === null ? weightLayout(tiny) : loraLayout(tiny, run.lora)
+  const { tensors } = run.lora === null ? weightLayout(config) : loraLayout(config, run.lora)
   for (const { length, name, offset } of tensors) {
     const own = gradients.subarray(offset, offset + length)
     const largest = own.reduce((top, x) => Math.max(top, Math.abs(x)), 0)
@@ -156,9 +160,9 @@ const checkGradients = (run: Run, request: PassRequest, coordinates: number): vo
       const step = 1e-5
       const kept = parameters[i]!
       parameters[i] = kept + step
-      const up = referenceLoss(request, base(parameters), at.logprobs).loss
+      const up = referenceLoss(config, request, base(parameters), at.logprobs).loss
       parameters[i] = kept - step
-      const down = referenceLoss(request, base(parameters), at.logprobs).loss
+      const down = referenceLoss(config, request, base(parameters), at.logprobs).loss
       parameters[i] = kept
       const error = Math.abs((up - down) / (2 * step) - gradients[i]!) / largest
       assert.isBelow(error, 1e-4, `${name}[${i - offset}]`)
@@ -173,6 +177,14 @@ describe("gradients against central differences in double precision", () => {
     })
     it(`${name}, every parameter`, () => {
       checkGradients(fullRun(), request, 2)
+    })
+  }
+  for (const [name, config] of Object.entries(families)) {
+    it(`cross_entropy, every adapter of a ${name} model`, () => {
+      checkGradients(loraRun(allTargets, config), requests["cross_entropy"]!, 2)
+    })
+    it(`cross_entropy, every parameter of a ${name} model`, () => {
+      checkGradients(fullRun(config), requests["cross_entropy"]!, 2)
     })
   }
   for (const flag of ["trainAttn", "trainMlp", "trainUnembed"] as const) {

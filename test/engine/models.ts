@@ -18,6 +18,13 @@ export const tiny: ModelConfig = {
   normEps: 1e-6
 }
 
+/** The shapes of the other families: Llama 3 (no norms of heads, stretched frequencies), SmolLM2 (tied), Qwen2 (biases). */
+export const families: Readonly<Record<string, ModelConfig>> = {
+  "Llama 3": { ...tiny, qkNorm: false, ropeFactors: [1, 1.3, 4, 4], kvHeads: 1 },
+  SmolLM2: { ...tiny, qkNorm: false, tied: true, heads: 6 },
+  Qwen2: { ...tiny, qkNorm: false, qkvBias: true, tied: true }
+}
+
 /** A random model whose norms are not 1 and whose logits are not flat. */
 export const tinyModel = (seed = 1n, config: ModelConfig = tiny): Model => {
   const kernels = makeKernels()
@@ -25,6 +32,7 @@ export const tinyModel = (seed = 1n, config: ModelConfig = tiny): Model => {
   for (const { length, name, offset } of model.layout.tensors) {
     const weights = kernels.floats(model.flat + offset * 4, length)
     if (name.endsWith("norm.weight")) { for (let i = 0; i < length; i++) weights[i]! += 0.3 * Math.sin(i + offset) }
+    if (name.endsWith(".bias")) { for (let i = 0; i < length; i++) weights[i] = 0.4 * Math.sin(i + offset) }
     if (name.includes("embed") || name.includes("head")) { for (let i = 0; i < length; i++) weights[i]! *= 20 }
   }
   return model

@@ -31,10 +31,14 @@ const norm = (x: Float64Array, w: Float64Array, eps: number): Float64Array => {
   return x.map((e, i) => e * inverse * w[i]!)
 }
 
-const rotate = (x: Float64Array, position: number, theta: number): Float64Array => {
+const rotate = (
+  x: Float64Array,
+  position: number,
+  { ropeFactors, ropeTheta }: Pick<ModelConfig, "ropeFactors" | "ropeTheta">
+): Float64Array => {
   const half = x.length / 2
   return x.map((e, i) => {
-    const angle = position * Math.pow(theta, -2 * (i % half) / x.length)
+    const angle = position * Math.pow(ropeTheta, -2 * (i % half) / x.length) / (ropeFactors?.[i % half] ?? 1)
     const other = i < half ? -x[i + half]! : x[i - half]!
     return e * Math.cos(angle) + other * Math.sin(angle)
   })
@@ -51,7 +55,7 @@ export const logProbabilities = (
   weights: Weights,
   tokens: ArrayLike<number>
 ): Array<Float64Array> => {
-  const { dModel, headDim, normEps, ropeTheta } = config
+  const { dModel, headDim, normEps } = config
   const w = (name: string): Float64Array => weights[name]!
   const length = tokens.length
   let stream: Array<Float64Array> = Array.from(
@@ -61,9 +65,19 @@ export const logProbabilities = (
   for (let layer = 0; layer < config.layers; layer++) {
     const at = (name: string) => w(`model.layers.${layer}.${name}.weight`)
     const inputs = stream.map((x) => norm(x, at("input_layernorm"), normEps))
-    const project = (name: string) => inputs.map((x) => heads(apply(at(`self_attn.${name}_proj`), x), headDim))
-    const turn = (name: string) =>
-      project(name).map((hs, t) => hs.map((h) => rotate(norm(h, at(`self_attn.${name}_norm`), normEps), t, ropeTheta)))
+    const project = (name: string) => {
+      const bias = weights[`model.layers.${layer}.self_attn.${name}_proj.bias`]
+      return inputs.map((x) => {
+        const y = apply(at(`self_attn.${name}_proj`), x)
+        return heads(bias === undefined ? y : plus(y, bias), headDim)
+      })
+    }
+    const turn = (name: string) => {
+      const gain = weights[`model.layers.${layer}.self_attn.${name}_norm.weight`]
+      return project(name).map((hs, t) =>
+        hs.map((h) => rotate(gain === undefined ? h : norm(h, gain, normEps), t, config))
+      )
+    }
     const q = turn("q")
     const k = turn("k")
     const v = project("v")
@@ -95,7 +109,10 @@ export const logProbabilities = (
     })
   }
   return stream.map((x) => {
-    const logits = apply(w("lm_head.weight"), norm(x, w("model.norm.weight"), normEps))
+    const logits = apply(
+      weights["lm_head.weight"] ?? w("model.embed_tokens.weight"),
+      norm(x, w("model.norm.weight"), normEps)
+    )
     const top = Math.max(...logits)
     const z = top + Math.log(logits.reduce((sum, e) => sum + Math.exp(e - top), 0))
     return logits.map((e) => e - z)

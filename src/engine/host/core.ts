@@ -12,6 +12,7 @@ import { freezeBase } from "../model/decoder.js"
 import { makeModel } from "../model/model.js"
 import { info, type ModelDefinition } from "../model/Models.js"
 import { loadNanoWeights } from "../model/nanoWeights.js"
+import { loadStored } from "../model/storedWeights.js"
 import { makeRun } from "../run/run.js"
 import type { SamplerModel } from "../sampler/jobs.js"
 import { makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
@@ -97,11 +98,9 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
         )
       }
       const { shape, tokenBytes, weights } = definition
-      const model = yield* makeModel(
-        kernels,
-        shape,
-        "shipped" in weights ? { flat: yield* loadNanoWeights() } : weights
-      )
+      const model = "stored" in weights
+        ? yield* loadStored(kernels, name, shape, weights.stored)
+        : yield* makeModel(kernels, shape, "shipped" in weights ? { flat: yield* loadNanoWeights() } : weights)
       const drawer = yield* makeDrawer(kernels, shape.vocabSize)
       const made = { info: info(definition), model, tokenBytes, cache: makePageCache(model, budget), drawer }
       loaded.set(name, made)

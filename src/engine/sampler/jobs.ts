@@ -3,6 +3,7 @@
  */
 import type * as Either from "effect/Either"
 import type { EngineError, ModelInfo, SampledSequence, SampleResult, Topk } from "../Engine.js"
+import type { Vocabulary } from "../files/tokenBytes.js"
 import { pagesFor, pageTokens } from "../model/decoder.js"
 import type { Model } from "../model/model.js"
 import type { PageCache, PageTable } from "./pageCache.js"
@@ -14,7 +15,7 @@ import { makeStopRules, type StopRules } from "./stop.js"
 export interface SamplerModel {
   readonly info: ModelInfo
   readonly model: Model
-  readonly tokenBytes: ReadonlyArray<Uint8Array>
+  readonly tokenBytes: Vocabulary
   readonly cache: PageCache
   readonly drawer: Drawer
 }

@@ -4,12 +4,13 @@
  * Text is compared as UTF-8 bytes. A token may hold part of a character and a stop string may span tokens, so each
  * string keeps the state of a Knuth-Morris-Pratt matcher between tokens.
  */
+import { bytesOf, type Vocabulary } from "../files/tokenBytes.js"
 
 /** The stop rules of a request, shared by its samples. */
 export interface StopRules {
   readonly tokens: ReadonlySet<number>
   readonly strings: ReadonlyArray<Matcher>
-  readonly tokenBytes: ReadonlyArray<Uint8Array>
+  readonly tokenBytes: Vocabulary
 }
 
 interface Matcher {
@@ -33,7 +34,7 @@ const makeMatcher = (text: string): Matcher => {
 export const makeStopRules = (options: {
   readonly tokens: ReadonlyArray<number>
   readonly strings: ReadonlyArray<string>
-  readonly tokenBytes: ReadonlyArray<Uint8Array>
+  readonly tokenBytes: Vocabulary
 }): StopRules => ({
   tokens: new Set(options.tokens),
   strings: options.strings.map(makeMatcher),
@@ -46,8 +47,8 @@ export const makeStopWatch = (rules: StopRules): (token: number) => boolean => {
   return (token) => {
     let stop = rules.tokens.has(token)
     if (rules.strings.length > 0) {
-      const bytes = rules.tokenBytes[token]
-      for (let s = 0; bytes !== undefined && s < matched.length; s++) {
+      const bytes = bytesOf(rules.tokenBytes, token)
+      for (let s = 0; s < matched.length; s++) {
         const { border, pattern } = rules.strings[s]!
         let length = matched[s]!
         for (const byte of bytes) {
