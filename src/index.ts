@@ -69,7 +69,8 @@ export * as Futures from "./protocol/Futures.js"
 export * as InvalidInput from "./protocol/InvalidInput.js"
 
 /**
- * JSON whose integers keep all their digits: `seq_id` and `seed` may be beyond 2^53 (wire-protocol 3.7, 3.8).
+ * JSON as the services speak it: integers keep all their digits (`seq_id` and `seed` may be beyond 2^53), and numbers that are
+ * not finite are `NaN`, `Infinity` and `-Infinity`, as Python writes them and as the official SDK reads them.
  *
  * @since 0.1.0
  */

@@ -5,6 +5,7 @@
  */
 import { InvalidInput } from "./InvalidInput.js"
 import * as ModelInput from "./ModelInput.js"
+import { checkFloats, checkTokens, float, kindOf } from "./numbers.js"
 import * as TensorData from "./TensorData.js"
 
 /**
@@ -81,7 +82,7 @@ export const make = (options: {
 }): Datum => {
   const lossFnInputs: Record<string, TensorData.TensorData> = {}
   for (const [name, value] of Object.entries(options.lossFnInputs ?? {})) lossFnInputs[name] = tensorOf(name, value)
-  return validate({ modelInput: ModelInput.from(options.modelInput), lossFnInputs })
+  return validate({ modelInput: ModelInput.from(options.modelInput, "modelInput"), lossFnInputs })
 }
 
 /**
@@ -176,7 +177,11 @@ const cut = (segments: ReadonlyArray<Segment>, maxLength: number): ReadonlyArray
  * @category constructors
  */
 export const fromSegments = (segments: ReadonlyArray<Segment>, options: SegmentsOptions = {}): Datum => {
-  segments.forEach((segment, index) => checkWeights(segment, index))
+  segments.forEach((segment, index) => checkSegment(segment, `segments[${index}]`))
+  const { maxLength } = options
+  if (maxLength !== undefined && !(maxLength >= 2)) {
+    throw new InvalidInput({ field: "maxLength", expected: "a number from 2", actual: kindOf(maxLength) })
+  }
   const kept = cut(segments, options.maxLength ?? Infinity)
   let length = 0
   for (const segment of kept) {
@@ -221,13 +226,17 @@ export const fromSegments = (segments: ReadonlyArray<Segment>, options: Segments
   }
 }
 
-const checkWeights = (segment: Segment, index: number): void => {
-  if ("chunk" in segment || typeof segment.weight === "number") return
-  if (segment.weight.length !== segment.tokens.length) {
+const checkSegment = (segment: Segment, field: string): void => {
+  if ("chunk" in segment) return void ModelInput.fromChunks(segment.chunk)
+  const { tokens, weight } = segment
+  checkTokens(tokens, `${field}.tokens`)
+  if (typeof weight === "number") return void float(weight, `${field}.weight`)
+  checkFloats(weight, `${field}.weight`, { finite: true })
+  if (weight.length !== tokens.length) {
     throw new InvalidInput({
-      field: `segments[${index}].weight`,
-      expected: `${segment.tokens.length} weights, one per token`,
-      actual: `${segment.weight.length}`
+      field: `${field}.weight`,
+      expected: `${tokens.length} weights, one per token`,
+      actual: `${weight.length}`
     })
   }
 }
@@ -249,7 +258,12 @@ const normalize = (weights: Float32Array): void => {
   if (sum > 0) { for (let i = 0; i < weights.length; i++) weights[i]! /= sum }
 }
 
-const atLeastTwo = (field: string, left: ModelInput.Tokens, right: ModelInput.Tokens): void => {
+/** Prompt and completion are tokens, the completion has some, and both together two. */
+const checkPair = (left: ModelInput.Tokens, right: ModelInput.Tokens): void => {
+  checkTokens(left, "prompt")
+  checkTokens(right, "completion")
+  const field = "completion"
+  if (right.length === 0) throw new InvalidInput({ field, expected: "at least 1 token", actual: "none" })
   const n = left.length + right.length
   if (n < 2) {
     throw new InvalidInput({ field, expected: "at least 2 tokens in prompt and completion together", actual: `${n}` })
@@ -259,23 +273,20 @@ const atLeastTwo = (field: string, left: ModelInput.Tokens, right: ModelInput.To
 /**
  * A datum for `cross_entropy` that teaches the completion: input is all tokens but the last, target all but the first,
  * weights are 0 where the target belongs to the prompt and 1 where it belongs to the completion (server-semantics 2.1).
- * Throws `InvalidInput` when the completion is empty or fewer than two tokens are given.
+ * Throws `InvalidInput` when the completion is empty, fewer than two tokens are given, or one is no token id.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const fromCompletion = (prompt: ModelInput.Tokens, completion: ModelInput.Tokens): Datum => {
-  if (completion.length === 0) {
-    throw new InvalidInput({ field: "completion", expected: "at least 1 token", actual: "none" })
-  }
-  atLeastTwo("completion", prompt, completion)
+  checkPair(prompt, completion)
   return fromSegments([{ tokens: prompt, weight: 0 }, { tokens: completion, weight: 1 }])
 }
 
 /**
  * A datum for the policy losses (`importance_sampling`, `ppo`, `cispo`, `dro`) from a sampled completion: `logprobs` are
  * those it was sampled with, `advantages` one number for the whole completion or one per token. Both are 0 on the prompt
- * part. Throws `InvalidInput` when lengths differ from the completion's.
+ * part. Throws `InvalidInput` when lengths differ from the completion's, a token is none or a number is not finite.
  *
  * @since 0.1.0
  * @category constructors
@@ -287,10 +298,7 @@ export const fromRollout = (rollout: {
   readonly advantages: number | ArrayLike<number>
 }): Datum => {
   const { advantages, completion, logprobs, prompt } = rollout
-  if (completion.length === 0) {
-    throw new InvalidInput({ field: "completion", expected: "at least 1 token", actual: "none" })
-  }
-  atLeastTwo("completion", prompt, completion)
+  checkPair(prompt, completion)
   const all = Int32Array.from(concat([prompt, completion]))
   const n = all.length - 1
   // a completion without prompt has no input that predicts its first token
@@ -298,9 +306,10 @@ export const fromRollout = (rollout: {
   const start = Math.max(prompt.length - 1, 0)
   const aligned = (field: string, values: number | ArrayLike<number>): TensorData.TensorData => {
     const data = new Float32Array(n)
-    if (typeof values === "number") {
-      data.fill(values, start)
+    if (field === "advantages" && !Array.isArray(values) && !ArrayBuffer.isView(values)) {
+      data.fill(float(values, field), start)
     } else {
+      checkFloats(values, field, { finite: true })
       if (values.length !== completion.length) {
         throw new InvalidInput({
           field,

@@ -6,7 +6,7 @@
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { Datum } from "./Datum.js"
-import { defaulted, Float, optional, required } from "./internal/wire.js"
+import { defaulted, Float, optional, required, ResultFloat } from "./internal/wire.js"
 import { ModelInputSchema } from "./ModelInput.js"
 import { TensorDataSchema } from "./TensorData.js"
 import type { ForwardBackwardRequest } from "./Training.js"
@@ -88,5 +88,5 @@ export const RequestSchema: Schema.Schema<ForwardBackwardRequest, typeof Wire.En
 export const OutputSchema = Schema.Struct({
   lossFnOutputType: required(Schema.String, "loss_fn_output_type"),
   lossFnOutputs: required(Schema.Array(Tensors), "loss_fn_outputs"),
-  metrics: Schema.Record({ key: Schema.String, value: Float })
+  metrics: Schema.Record({ key: Schema.String, value: ResultFloat })
 })

@@ -10,6 +10,7 @@ import * as Base64 from "./internal/base64.js"
 import { containerDimension } from "./internal/tensorContainer.js"
 import { openLiteral, optional } from "./internal/wire.js"
 import { InvalidInput } from "./InvalidInput.js"
+import { checkTokens, int32s, kindOf } from "./numbers.js"
 import { Int32List } from "./NumericArray.js"
 
 /**
@@ -101,28 +102,83 @@ export interface ModelInput {
 export const empty: ModelInput = { chunks: [] }
 
 /**
- * An input of one text chunk. The ids are kept as given, not copied.
+ * An input of one text chunk. The ids are kept as given, not copied. Throws `InvalidInput` (see `attempt`) for what is no token
+ * id: text, `undefined`, a hole, a fraction, a number below 0 or beyond 32 bits.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const fromTokens = (tokens: Tokens): ModelInput => ({ chunks: [{ type: "encoded_text", tokens }] })
+export const fromTokens = (tokens: Tokens): ModelInput => {
+  checkTokens(tokens, "tokens")
+  return { chunks: [{ type: "encoded_text", tokens }] }
+}
 
 /**
- * An input of the given chunks.
+ * An input of the given chunks. Throws `InvalidInput` where `validate` does.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const fromChunks = (...chunks: ReadonlyArray<Chunk>): ModelInput => ({ chunks })
+export const fromChunks = (...chunks: ReadonlyArray<Chunk>): ModelInput => validate({ chunks })
 
 /**
- * An input from either form that methods accept: token ids, or an input, which is returned as it is.
+ * An input from either form that methods accept: token ids, or an input, which is returned as it is. Throws `InvalidInput` where
+ * `validate` does; `field` is the name that the error shows.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const from = (input: ModelInput | Tokens): ModelInput => isModelInput(input) ? input : fromTokens(input)
+export const from = (input: ModelInput | Tokens, field = ""): ModelInput => {
+  if (isModelInput(input)) return validate(input, field)
+  checkTokens(input, field === "" ? "tokens" : `${field}.tokens`)
+  return { chunks: [{ type: "encoded_text", tokens: input }] }
+}
+
+const refuse = (field: string, expected: string, actual: string): never => {
+  throw new InvalidInput({ field, expected, actual })
+}
+
+const validateChunk = (chunk: Chunk, field: string): void => {
+  if (!Predicate.isRecord(chunk)) return refuse(field, "a chunk", kindOf(chunk))
+  switch (chunk.type) {
+    case "encoded_text":
+      return checkTokens(chunk.tokens, `${field}.tokens`)
+    case "dmel":
+      if (!(chunk.dmel instanceof Uint8Array)) refuse(`${field}.dmel`, "a Uint8Array", kindOf(chunk.dmel))
+      return
+    case "image":
+    case "image_asset_pointer": {
+      const { expectedTokens } = chunk
+      if (chunk.type === "image" && !(chunk.data instanceof Uint8Array)) {
+        refuse(`${field}.data`, "a Uint8Array", kindOf(chunk.data))
+      }
+      if (chunk.type === "image_asset_pointer" && typeof chunk.location !== "string") {
+        refuse(`${field}.location`, "text", kindOf(chunk.location))
+      }
+      if (typeof chunk.format !== "string") refuse(`${field}.format`, "png or jpeg", kindOf(chunk.format))
+      if (expectedTokens !== undefined && !(Number.isSafeInteger(expectedTokens) && expectedTokens >= 0)) {
+        refuse(`${field}.expectedTokens`, "a whole number from 0", kindOf(expectedTokens))
+      }
+      return
+    }
+    default:
+      return refuse(`${field}.type`, "encoded_text, image, image_asset_pointer or dmel", "another type")
+  }
+}
+
+/**
+ * The input itself when every chunk is what its type says and every token is one, otherwise throws `InvalidInput`. `field` is
+ * the name that the error shows.
+ *
+ * @since 0.2.0
+ * @category guards
+ */
+export const validate = (self: ModelInput, field = ""): ModelInput => {
+  const at = field === "" ? "chunks" : `${field}.chunks`
+  if (!isModelInput(self)) return refuse(at, "a list of chunks", kindOf(self))
+  for (let i = 0; i < self.chunks.length; i++) validateChunk(self.chunks[i]!, `${at}[${i}]`)
+  return self
+}
 
 /**
  * @since 0.1.0
@@ -140,8 +196,9 @@ export const isModelInput = (u: unknown): u is ModelInput =>
 export const append = (self: ModelInput, that: Chunk | Tokens | ModelInput): ModelInput => ({
   chunks: [
     ...self.chunks,
-    ...(Predicate.hasProperty(that, "type") ? [that as Chunk] : from(that as Tokens | ModelInput).chunks)
-  ] // only chunks have a type
+    // only chunks have a type
+    ...(Predicate.hasProperty(that, "type") ? fromChunks(that as Chunk) : from(that as Tokens | ModelInput)).chunks
+  ]
 })
 
 /**
@@ -183,31 +240,30 @@ export const length = (self: ModelInput): number => {
 }
 
 /**
- * All token ids in order. Throws `InvalidInput` when a chunk is not text. Without copy when there is one typed chunk.
+ * All token ids in order. Throws `InvalidInput` when a chunk is not text, or holds what is no 32-bit integer. Without copy when there is one typed chunk.
  *
  * @since 0.1.0
  * @category getters
  */
 export const tokens = (self: ModelInput): Int32Array => {
+  const parts: Array<Int32Array> = []
   let total = 0
   for (let i = 0; i < self.chunks.length; i++) {
     const chunk = self.chunks[i]!
     if (chunk.type !== "encoded_text") {
       throw new InvalidInput({ field: `chunks[${i}]`, expected: "text only", actual: `a chunk of type ${chunk.type}` })
     }
-    total += chunk.tokens.length
+    // ids below 0 are for those to refuse who know the vocabulary
+    const part = int32s(chunk.tokens, `chunks[${i}].tokens`)
+    parts.push(part)
+    total += part.length
   }
-  const first = self.chunks[0]
-  if (self.chunks.length === 1 && first!.type === "encoded_text" && first!.tokens instanceof Int32Array) {
-    return first!.tokens
-  }
+  if (parts.length === 1) return parts[0]!
   const out = new Int32Array(total)
   let offset = 0
-  for (const chunk of self.chunks) {
-    if (chunk.type === "encoded_text") {
-      out.set(chunk.tokens, offset)
-      offset += chunk.tokens.length
-    }
+  for (const part of parts) {
+    out.set(part, offset)
+    offset += part.length
   }
   return out
 }

@@ -47,8 +47,8 @@ const make = <A>(
 
 const isInt = (u: unknown): boolean => Number.isSafeInteger(u)
 const isInt32 = (u: unknown): boolean => typeof u === "number" && (u | 0) === u
-const isFloat = (u: unknown): boolean => typeof u === "number" && Number.isFinite(u)
-const isNullableFloat = (u: unknown): boolean => u === null || isFloat(u)
+const isNumber = (u: unknown): boolean => typeof u === "number"
+const isNullableNumber = (u: unknown): boolean => u === null || isNumber(u)
 
 /**
  * A list of integers within ±(2^53 - 1). Errors name the index, never the value.
@@ -79,48 +79,49 @@ export const Int32List: Schema.declare<ReadonlyArray<number>> = make<number>(
 )
 
 /**
- * A list of finite numbers, or of bigints where `Json.parse` kept an integer beyond 2^53: the data of a tensor.
+ * A list of numbers, or of bigints where `Json.parse` kept an integer beyond 2^53: the data of a tensor. Results of a run that
+ * diverged hold NaN and infinity; who takes data in refuses them.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const NumberList: Schema.declare<ReadonlyArray<number | bigint>> = make<number | bigint>(
   "NumberList",
-  "finite numbers",
-  (u) => typeof u === "bigint" || isFloat(u),
+  "numbers",
+  (u) => typeof u === "bigint" || isNumber(u),
   { type: "number" },
   (fc) => fc.array(fc.oneof(fc.maxSafeInteger(), fc.bigInt({ min: 2n ** 53n, max: 2n ** 63n - 1n })))
 )
 
 /**
- * A list of finite numbers.
+ * A list of numbers. Log-probabilities of a run that diverged are NaN or infinite.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const FloatArray: Schema.declare<ReadonlyArray<number>> = make<number>(
   "FloatArray",
-  "finite numbers",
-  isFloat,
+  "numbers",
+  isNumber,
   { type: "number" },
-  (fc) => fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }))
+  (fc) => fc.array(fc.double())
 )
 
 /**
- * A list of finite numbers with `null` where there is none, as prompt log-probabilities in JSON.
+ * A list of numbers with `null` where there is none, as prompt log-probabilities in JSON.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const NullableFloatArray: Schema.declare<ReadonlyArray<number | null>> = make<number | null>(
   "NullableFloatArray",
-  "finite numbers or null",
-  isNullableFloat,
+  "numbers or null",
+  isNullableNumber,
   { anyOf: [{ type: "number" }, { type: "null" }] },
   (fc) => fc.array(fc.option(fc.double({ noNaN: true, noDefaultInfinity: true })))
 )
 
-const isPair = (u: unknown): boolean => Array.isArray(u) && u.length === 2 && isInt32(u[0]) && isFloat(u[1])
+const isPair = (u: unknown): boolean => Array.isArray(u) && u.length === 2 && isInt32(u[0]) && isNumber(u[1])
 const isPairs = (u: unknown): boolean => {
   if (u === null) return true
   if (!Array.isArray(u)) return false

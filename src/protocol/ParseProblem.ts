@@ -135,6 +135,7 @@ const words: Readonly<Record<string, string>> = {
   Int: "an integer",
   JsonNumber: "a finite number",
   WireFloat: "a number",
+  ResultFloat: "a number",
   NonEmptyString: "text that is not empty",
   IntArray: "a list of integers",
   Int32List: "a list of 32-bit integers",

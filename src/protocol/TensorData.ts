@@ -7,6 +7,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { InvalidInput } from "./InvalidInput.js"
+import { float32s, int32s, kindOf } from "./numbers.js"
 import { IntArray, NumberList } from "./NumericArray.js"
 
 /**
@@ -108,39 +109,30 @@ export const narrow = (wide: BigInt64Array): Int32Array | BigInt64Array => {
 const int64FromNumbers = (values: ReadonlyArray<number | bigint>, field: string): Int32Array | BigInt64Array => {
   const out = new Int32Array(values.length)
   for (let i = 0; i < values.length; i++) {
-    const value = values[i]!
-    if ((Number(value) | 0) === Number(value)) {
-      out[i] = Number(value)
-    } else {
-      return wideFromNumbers(values, field)
-    }
+    const value = values[i]
+    if (typeof value !== "number" || (value | 0) !== value) return wideFromNumbers(values, field)
+    out[i] = value
   }
   return out
 }
 
-const wideFromNumbers = (values: ReadonlyArray<number | bigint>, field: string): BigInt64Array => {
+const wideFromNumbers = (values: ReadonlyArray<number | bigint>, field: string): Int32Array | BigInt64Array => {
   const out = new BigInt64Array(values.length)
   for (let i = 0; i < values.length; i++) {
-    const value = values[i]!
-    if (typeof value === "number" && !Number.isSafeInteger(value)) {
-      refuse(field, "integers", Number.isInteger(value) ? "a number beyond 2^53" : "a number that is not an integer", i)
+    const value: unknown = values[i]
+    if (typeof value !== "bigint" && !Number.isSafeInteger(value)) {
+      refuse(field, "integers", Number.isInteger(value) ? "a number beyond 2^53" : kindOf(value), i)
     }
-    const wide = BigInt(value)
+    const wide = BigInt(value as number | bigint) // checked in the line above
     if (wide < minInt64 || wide > maxInt64) refuse(field, "integers of 64 bits", "a larger one", i)
     out[i] = wide
   }
-  return out
+  return narrow(out)
 }
 
-const floatFromNumbers = (values: ArrayLike<number>, field: string): Float32Array => {
-  const out = new Float32Array(values.length)
-  for (let i = 0; i < values.length; i++) {
-    const value: unknown = values[i]
-    if (typeof value !== "number") refuse(field, "numbers", value === null ? "null" : `a ${typeof value}`, i)
-    out[i] = value as number // checked in the line above
-  }
-  return out
-}
+/** Results hold numbers that are not finite, so that tensors may. */
+const floatFromNumbers = (values: ArrayLike<number>, field: string): Float32Array =>
+  float32s(values, field, { finite: false })
 
 const isTyped = (u: unknown): u is Exclude<TensorInput, TensorData | Nested> =>
   ArrayBuffer.isView(u) && !(u instanceof DataView)
@@ -193,6 +185,9 @@ export const make = (input: TensorInput, options: {
   readonly field?: string | undefined
 } = {}): TensorData => {
   const field = options.field ?? "tensor"
+  if (typeof input === "string") {
+    return refuse(field, "numbers; encode text first, with the tokenizer of the model", "text")
+  }
   if (isTensorData(input)) return validate(input, field)
   if (!isTyped(input)) {
     const { flat, shape } = flatten(input, field)
@@ -203,7 +198,7 @@ export const make = (input: TensorInput, options: {
   const shape = options.shape ?? [input.length]
   if (input instanceof BigInt64Array) {
     return options.dtype === "float32"
-      ? dense("float32", Float32Array.from(input, Number), shape, field)
+      ? dense("float32", float32s(Array.from(input, Number), field, { finite: false }), shape, field)
       : dense("int64", narrow(input), shape, field)
   }
   const floating = input instanceof Float32Array || input instanceof Float64Array
@@ -211,7 +206,7 @@ export const make = (input: TensorInput, options: {
     return refuse(field, "signed integers or floats", "an unsigned typed array")
   }
   if ((options.dtype ?? (floating ? "float32" : "int64")) === "float32") {
-    return dense("float32", input instanceof Float32Array ? input : Float32Array.from(input), shape, field)
+    return dense("float32", float32s(input, field, { finite: false }), shape, field)
   }
   if (floating) return dense("int64", int64FromNumbers(Array.from(input), field), shape, field)
   return dense("int64", input instanceof Int32Array ? input : Int32Array.from(input), shape, field)
@@ -242,19 +237,9 @@ export const sparse = (input: {
   return validate({
     ...values,
     shape: input.shape,
-    crow: indices(input.crow, part(field, "crow")),
-    col: indices(input.col, part(field, "col"))
+    crow: int32s(input.crow, part(field, "crow")),
+    col: int32s(input.col, part(field, "col"))
   }, field)
-}
-
-const indices = (values: ArrayLike<number>, field: string): Int32Array => {
-  if (values instanceof Int32Array) return values
-  const out = new Int32Array(values.length)
-  for (let i = 0; i < out.length; i++) {
-    out[i] = values[i]!
-    if (out[i] !== values[i]) refuse(field, "32-bit integers", "another number", i)
-  }
-  return out
 }
 
 /**
@@ -264,6 +249,23 @@ const indices = (values: ArrayLike<number>, field: string): Int32Array => {
  * @category guards
  */
 export const validate = (self: TensorData, field = "tensor"): TensorData => {
+  const given: { readonly [K in keyof TensorData]?: unknown } | null | undefined = self
+  if (!Predicate.isRecord(given)) return refuse(field, "a tensor", kindOf(given))
+  if (given["dtype"] !== "float32" && given["dtype"] !== "int64") {
+    return refuse(part(field, "dtype"), "float32 or int64", given["dtype"] === undefined ? "nothing" : "another type")
+  }
+  const { data, shape } = given
+  const fits = given["dtype"] === "float32"
+    ? data instanceof Float32Array
+    : data instanceof Int32Array || data instanceof BigInt64Array
+  if (!fits) {
+    return refuse(
+      part(field, "data"),
+      given["dtype"] === "float32" ? "a Float32Array" : "an Int32Array or a BigInt64Array",
+      ArrayBuffer.isView(data) ? "another typed array" : `${kindOf(data)}; TensorData.make takes those`
+    )
+  }
+  if (!Array.isArray(shape)) return refuse(part(field, "shape"), "a list of dimensions", kindOf(shape))
   for (let i = 0; i < self.shape.length; i++) {
     const d = self.shape[i]!
     if (!Number.isSafeInteger(d) || d < 0) refuse(part(field, "shape"), "whole numbers from 0", "another number", i)
@@ -443,8 +445,8 @@ export const TensorDataSchema: Schema.Schema<TensorData, typeof Wire.Encoded> = 
             dtype: wire.dtype,
             data,
             shape: wire.shape ?? [data.length],
-            ...(wire.sparse_crow_indices === undefined ? {} : { crow: indices(wire.sparse_crow_indices, "crow") }),
-            ...(wire.sparse_col_indices === undefined ? {} : { col: indices(wire.sparse_col_indices, "col") })
+            ...(wire.sparse_crow_indices === undefined ? {} : { crow: int32s(wire.sparse_crow_indices, "crow") }),
+            ...(wire.sparse_col_indices === undefined ? {} : { col: int32s(wire.sparse_col_indices, "col") })
           } as TensorData, // data was made for dtype
           ""
         ))

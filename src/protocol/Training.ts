@@ -5,7 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import type { Datum } from "./Datum.js"
-import { defaulted, Float, optional, required, typed } from "./internal/wire.js"
+import { defaulted, Float, optional, required, ResultFloat, typed } from "./internal/wire.js"
 import type { TensorData } from "./TensorData.js"
 
 /**
@@ -180,7 +180,7 @@ export interface OptimStepRequest extends Schema.Schema.Type<typeof OptimStepReq
  * @category schemas
  */
 export const OptimStepResponse = Schema.Struct({
-  metrics: defaulted(Schema.Record({ key: Schema.String, value: Float }), "metrics", (): Metrics => ({}))
+  metrics: defaulted(Schema.Record({ key: Schema.String, value: ResultFloat }), "metrics", (): Metrics => ({}))
 })
 
 /**

@@ -38,6 +38,27 @@ describe("parse", () => {
     assert.deepStrictEqual(Json.unsafeParse("[1,18446744073709551615]"), [1, 18446744073709551615n])
   })
 
+  it("reads and writes numbers that are not finite as Python does", () => {
+    const text = "{\"a\":[NaN,-1.5,Infinity],\"b\":-Infinity,\"c\":\"NaN, [Infinity\",\"d\":null}"
+    const value = {
+      a: [Number.NaN, -1.5, Number.POSITIVE_INFINITY],
+      b: Number.NEGATIVE_INFINITY,
+      c: "NaN, [Infinity",
+      d: null
+    }
+    assert.deepStrictEqual(Json.unsafeParse(text), value)
+    assert.strictEqual(Json.stringify(value), text)
+    assert.deepStrictEqual(Json.unsafeParse(" NaN "), Number.NaN)
+    assert.deepStrictEqual(Json.unsafeParse("[NaN, 18446744073709551615]"), [Number.NaN, 18446744073709551615n])
+    assert.strictEqual(
+      Json.stringify({ at: new Date(0), n: [Number.NaN], f: () => 1 }),
+      "{\"at\":\"1970-01-01T00:00:00.000Z\",\"n\":[NaN]}"
+    )
+    for (const broken of ["nan", "[+Infinity]", "[Inf]", "[NaNa]", "{\"a\":NaN", "[-NaN]", "NaN NaN", "{NaN:1}"]) {
+      assert.throws(() => Json.unsafeParse(broken), SyntaxError)
+    }
+  })
+
   it("reads back everything that stringify writes", () => {
     fc.assert(fc.property(value, (given) => assert.deepStrictEqual(Json.unsafeParse(Json.stringify(given)), given)), {
       numRuns: 500

@@ -24,18 +24,18 @@ const cases: Readonly<Record<string, Case>> = {
   },
   FloatArray: {
     schema: NumericArray.FloatArray as never,
-    good: [0, -1.5, 1e300],
-    bad: [Number.NaN, Infinity, "1", null]
+    good: [0, -1.5, 1e300, Number.NaN, Infinity],
+    bad: ["1", null, undefined, 1n, [1]]
   },
   NumberList: {
     schema: NumericArray.NumberList as never,
-    good: [0, 1.5, 2n ** 60n],
-    bad: [Number.NaN, Infinity, "1", null]
+    good: [0, 1.5, 2n ** 60n, Number.NaN, -Infinity],
+    bad: ["1", null, undefined, [1]]
   },
   NullableFloatArray: {
     schema: NumericArray.NullableFloatArray as never,
-    good: [0, null, -1.5],
-    bad: [Number.NaN, undefined, "1"]
+    good: [0, null, -1.5, Number.NaN],
+    bad: [undefined, "1", 1n]
   },
   TopkPairs: {
     schema: NumericArray.TopkPairs as never,

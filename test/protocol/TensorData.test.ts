@@ -66,7 +66,7 @@ describe("make", () => {
       [[[1, 2], 3], "w", undefined, /rectangular .* got a number/],
       [[[1], [[2]]], "w", undefined, /nested deeper/],
       [[1, null], "w", 1, /numbers, got null/],
-      [[1, "2"], "w", 1, /numbers, got a string/],
+      [[1, "2"], "w", 1, /numbers, got text/],
       [Uint8Array.of(1), "w", undefined, /signed integers or floats, got an unsigned typed array/]
     ]
     for (const [input, field, index, message] of cases) {
@@ -81,7 +81,7 @@ describe("make", () => {
     for (
       const [bad, message] of [[1.5, /not an integer/], [2 ** 60, /beyond 2\^53/], [
         Number.NaN,
-        /not an integer/
+        /integers, got NaN/
       ]] as const
     ) {
       const error = refusal(() => TensorData.make([0, bad], { dtype: "int64" }))
@@ -191,7 +191,8 @@ describe("laws", () => {
     const decode = Schema.decodeUnknownSync(TensorData.TensorDataSchema)
     const encode = Schema.encodeSync(TensorData.TensorDataSchema)
     fc.assert(fc.property(fc.oneof(denseTensor, sparseTensor), (value) => {
-      if (value.dtype === "float32" && !Array.from(value.data).every(Number.isFinite)) return
+      // JSON has no -0
+      if (Array.from<unknown>(value.data).some((number) => Object.is(number, -0))) return
       assert.deepStrictEqual(decode(Json.unsafeParse(Json.stringify(encode(value)))), value)
     }))
   })

@@ -1,17 +1,17 @@
 /**
  * What `tinkex sample` does.
  */
-import * as NodeStream from "@effect/platform-node/NodeStream"
-import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { ServiceClient } from "../../client/ServiceClient.js"
+import { attempt } from "../../protocol/InvalidInput.js"
+import * as Json from "../../protocol/Json.js"
+import * as ModelInput from "../../protocol/ModelInput.js"
 import type { Connection } from "../terminal/connect.js"
 import { service } from "../terminal/connectService.js"
 import { Failed } from "../terminal/failed.js"
+import { readInput } from "../terminal/readInput.js"
 import * as Show from "../terminal/show.js"
 import { style, Terminal } from "../terminal/terminal.js"
 import { writeWhole } from "../terminal/writeFile.js"
@@ -34,7 +34,18 @@ interface Args extends Connection {
   readonly format: "table" | "json"
 }
 
-const tokenList = Schema.decodeUnknownEither(Schema.parseJson(Schema.Array(Schema.NonNegativeInt)))
+/** The tokens of a JSON list, which have to be some; anything else is text. */
+const tokensOf = (text: string) =>
+  Effect.flatMap(
+    Effect.option(Json.parse(text)),
+    (json): Effect.Effect<Int32Array | string, Failed> =>
+      Option.isSome(json) && Array.isArray(json.value)
+        ? Effect.mapError(
+          attempt(() => ModelInput.tokens(ModelInput.fromTokens(json.value as ReadonlyArray<number>))), // checked there
+          (error) => new Failed({ message: `--prompt-file: ${error.message}` })
+        )
+        : Effect.succeed(text)
+  )
 
 /** The text or the tokens to go on from. */
 const promptOf = (args: Args) =>
@@ -44,12 +55,7 @@ const promptOf = (args: Args) =>
     }
     if (Option.isSome(args.prompt)) return args.prompt.value
     const file = Option.getOrElse(args.promptFile, () => "-")
-    const fs = yield* FileSystem.FileSystem
-    const read: Effect.Effect<string, Error> = file === "-"
-      ? NodeStream.toString(() => process.stdin, { onFailure: () => new Error("standard input could not be read") })
-      : fs.readFileString(file)
-    const text = yield* Effect.mapError(read, ({ message }) => new Failed({ message: `--prompt-file: ${message}` }))
-    return Either.getOrElse(tokenList(text), () => text)
+    return yield* tokensOf(yield* readInput(file, "--prompt-file"))
   })
 
 export const drawSamples = (args: Args) =>
@@ -68,7 +74,7 @@ export const drawSamples = (args: Args) =>
           : { baseModel: Option.getOrElse(baseModel, () => "") }
       )
       const { decode, encode } = yield* sampler.tokenizer
-      const tokens = typeof prompt === "string" ? encode(prompt) : Int32Array.from(prompt)
+      const tokens = typeof prompt === "string" ? encode(prompt) : prompt
       yield* terminal.progress("sampling")
       const result = yield* sampler.sample({
         prompt: tokens,

@@ -21,13 +21,6 @@ const within = (field: string, value: number | undefined, holds: (n: number) => 
   }
 }
 
-const checkTokens = (field: string, tokens: ModelInput.Tokens): void => {
-  for (let i = 0; i < tokens.length; i++) {
-    const token = tokens[i]!
-    if ((token | 0) !== token || token < 0) refuse(field, "a token from 0, of 32 bits", "another number", i)
-  }
-}
-
 const checkStop = (stop: SampleOptions["stop"]): void => {
   if (stop === undefined || typeof stop === "string") return
   const first = typeof stop[0]
@@ -72,13 +65,10 @@ export interface Prepared {
 
 /** Checks everything, or throws `InvalidInput`; then what goes out. */
 export const prepare = (options: SampleOptions): Prepared => {
-  const input = ModelInput.from(options.prompt)
+  const input = ModelInput.from(options.prompt, "prompt")
   const onlyText = input.chunks.every((chunk) => chunk.type === "encoded_text")
   const promptTokens = tokenCountOf(input)
   if (input.chunks.length === 0 || (onlyText && promptTokens === 0)) refuse("prompt", "at least 1 token", "none")
-  input.chunks.forEach((chunk, i) => {
-    if (chunk.type === "encoded_text") checkTokens(`prompt.chunks[${i}].tokens`, chunk.tokens)
-  })
   whole("numSamples", options.numSamples, 1)
   whole("maxTokens", options.maxTokens, 1)
   within("temperature", options.temperature, (n) => n >= 0, "a number from 0")

@@ -1,6 +1,9 @@
 /** Everything that is wrong with training data, found before a request is made of it. */
+import * as Predicate from "effect/Predicate"
 import * as Datum from "../../protocol/Datum.js"
 import { InvalidInput } from "../../protocol/InvalidInput.js"
+import * as ModelInput from "../../protocol/ModelInput.js"
+import { checkFloats, checkTokens, kindOf } from "../../protocol/numbers.js"
 import type { LossFn, LossFnConfig } from "../../protocol/Training.js"
 
 /** The inputs that a loss cannot do without (server-semantics 2.2). */
@@ -25,30 +28,11 @@ const refuse = (field: string, expected: string, actual: string, index?: number)
   throw new InvalidInput({ field, expected, actual, ...(index === undefined ? {} : { index }) })
 }
 
-const checkTokens = (
-  field: string,
-  tokens: ArrayLike<number | bigint>,
-  vocabSize: number | undefined,
-  least: number
-): void => {
-  for (let i = 0; i < tokens.length; i++) {
-    const token = Number(tokens[i])
-    if (!Number.isInteger(token) || token < least) refuse(field, `a token from ${least}`, "another number", i)
-    if (vocabSize !== undefined && token >= vocabSize) {
-      refuse(field, `a token below ${vocabSize}, the size of the vocabulary`, "a larger one", i)
-    }
-    if (token > 0x7fffffff) refuse(field, "a token of 32 bits", "a larger one", i)
-  }
-}
-
-const checkFinite = (field: string, values: ArrayLike<number>): void => {
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isFinite(values[i])) refuse(field, "a finite number", Number.isNaN(values[i]) ? "NaN" : "infinity", i)
-  }
-}
-
 const checkDatum = (datum: Datum.Datum, required: ReadonlyArray<string>, rules: Rules): void => {
   let empty = true
+  if (!Predicate.isRecord(datum)) refuse("", "a datum", kindOf(datum))
+  ModelInput.validate(datum.modelInput, "modelInput")
+  if (!Predicate.isRecord(datum.lossFnInputs)) refuse("lossFnInputs", "tensors by name", kindOf(datum.lossFnInputs))
   datum.modelInput.chunks.forEach((chunk, c) => {
     if (chunk.type === "image_asset_pointer") {
       refuse(`modelInput.chunks[${c}]`, "text, image or dmel", "an image_asset_pointer, which only samples can carry")
@@ -58,7 +42,7 @@ const checkDatum = (datum: Datum.Datum, required: ReadonlyArray<string>, rules: 
       return
     }
     if (chunk.tokens.length > 0) empty = false
-    checkTokens(`modelInput.chunks[${c}].tokens`, chunk.tokens, rules.vocabSize, 0)
+    checkTokens(chunk.tokens, `modelInput.chunks[${c}].tokens`, rules.vocabSize)
   })
   if (empty) refuse("modelInput", "at least 1 token", "none")
   for (const name of required) {
@@ -67,8 +51,8 @@ const checkDatum = (datum: Datum.Datum, required: ReadonlyArray<string>, rules: 
   Datum.validate(datum)
   for (const [name, tensor] of Object.entries(datum.lossFnInputs)) {
     const field = `lossFnInputs.${name}`
-    if (tensor.dtype === "float32") checkFinite(field, tensor.data)
-    else if (name === "target_tokens") checkTokens(field, tensor.data, rules.vocabSize, 0)
+    if (tensor.dtype === "float32") checkFloats(tensor.data, field, { finite: true })
+    else if (name === "target_tokens") checkTokens(tensor.data, field, rules.vocabSize)
   }
 }
 
@@ -79,6 +63,7 @@ export const validateData = (
   config: LossFnConfig | undefined,
   rules: Rules
 ): void => {
+  if (!Array.isArray(data)) refuse("data", "a list of data", kindOf(data))
   if (data.length === 0) refuse("data", "at least 1 datum", "none")
   const required = Object.hasOwn(inputsOf, lossFn) ? inputsOf[lossFn]! : undefined
   if (required === undefined && !rules.storedLosses) {

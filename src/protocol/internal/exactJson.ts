@@ -1,5 +1,5 @@
 /**
- * A JSON parser for the rare bodies with integers beyond 2^53, which become bigints.
+ * A JSON parser for the rare bodies with integers beyond 2^53, which become bigints, or with numbers that are not finite.
  *
  * @internal
  */
@@ -8,6 +8,9 @@ import { put } from "./record.js"
 const space = /[ \t\n\r]*/y
 const number = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y
 const word = /true|false|null/y
+const nan = /NaN/y
+const infinity = /Infinity/y
+const minusInfinity = /-Infinity/y
 
 /** @internal */
 export class ExactParser {
@@ -56,6 +59,10 @@ export class ExactParser {
         return this.array()
       case "\"":
         return this.string()
+      case "N":
+        return this.take(nan) === null ? this.fail() : Number.NaN
+      case "I":
+        return this.take(infinity) === null ? this.fail() : Number.POSITIVE_INFINITY
       case "t":
       case "f":
       case "n":
@@ -84,6 +91,7 @@ export class ExactParser {
   }
 
   private number(): number | bigint {
+    if (this.take(minusInfinity) !== null) return Number.NEGATIVE_INFINITY
     const [all, fraction, exponent] = this.take(number) ?? this.fail()
     const value = Number(all)
     return fraction === undefined && exponent === undefined && !Number.isSafeInteger(value) ? BigInt(all) : value

@@ -95,6 +95,21 @@ export const Float: Schema.Schema<number, number | bigint> = Schema.transform(
   { strict: true, decode: Number, encode: (value) => value }
 )
 
+/**
+ * A number of a result: a run that diverged has NaN and infinity, which JSON from Python says in so many words (see `Json`).
+ *
+ * @internal
+ */
+export const ResultFloat: Schema.Schema<number, number | bigint> = Schema.transform(
+  Schema.declare((u): u is number | bigint => typeof u === "bigint" || typeof u === "number", {
+    identifier: "ResultFloat",
+    arbitrary: () => (fc) => fc.double(),
+    jsonSchema: { type: "number" }
+  }),
+  Schema.Number,
+  { strict: true, decode: Number, encode: (value) => value }
+)
+
 const zoned = /(?:[zZ]|[+-]\d{2}:?\d{2})$/
 
 /**
