@@ -99,7 +99,7 @@ export interface Datum {
  */
 export interface PassRequest {
   readonly data: ReadonlyArray<Datum>
-  /** `cross_entropy`, `importance_sampling`, `ppo`, `cispo` or `dro`. */
+  /** `cross_entropy`, `importance_sampling`, `ppo`, `cispo`, `dro` or `gspo`. */
   readonly lossFn: string
   readonly lossConfig: Readonly<Record<string, number>>
   readonly backward: boolean

@@ -284,9 +284,10 @@ export const fromCompletion = (prompt: ModelInput.Tokens, completion: ModelInput
 }
 
 /**
- * A datum for the policy losses (`importance_sampling`, `ppo`, `cispo`, `dro`) from a sampled completion: `logprobs` are
- * those it was sampled with, `advantages` one number for the whole completion or one per token. Both are 0 on the prompt
- * part. Throws `InvalidInput` when lengths differ from the completion's, a token is none or a number is not finite.
+ * A datum for the policy losses (`importance_sampling`, `ppo`, `cispo`, `dro`, `gspo`) from a sampled completion:
+ * `logprobs` are those it was sampled with, `advantages` one number for the whole completion or one per token. Both are 0 on
+ * the prompt part. With `sequenceRatioMask` it carries the input that `gspo` alone reads, 1 on the completion. Throws
+ * `InvalidInput` when lengths differ from the completion's, a token is none or a number is not finite.
  *
  * @since 0.1.0
  * @category constructors
@@ -296,8 +297,9 @@ export const fromRollout = (rollout: {
   readonly completion: ModelInput.Tokens
   readonly logprobs: ArrayLike<number>
   readonly advantages: number | ArrayLike<number>
+  readonly sequenceRatioMask?: boolean | undefined
 }): Datum => {
-  const { advantages, completion, logprobs, prompt } = rollout
+  const { advantages, completion, logprobs, prompt, sequenceRatioMask = false } = rollout
   checkPair(prompt, completion)
   const all = Int32Array.from(concat([prompt, completion]))
   const n = all.length - 1
@@ -326,7 +328,8 @@ export const fromRollout = (rollout: {
     lossFnInputs: {
       target_tokens: { dtype: "int64", data: all.subarray(1), shape: [n] },
       logprobs: aligned("logprobs", logprobs),
-      advantages: aligned("advantages", advantages)
+      advantages: aligned("advantages", advantages),
+      ...(sequenceRatioMask ? { sequence_ratio_mask: aligned("sequenceRatioMask", 1) } : {})
     }
   }
 }

@@ -47,13 +47,18 @@ const requests: Record<string, PassRequest> = (() => {
       clip_low_threshold: floats(wave(length, seed, 0.2, 0.7)),
       clip_high_threshold: floats(wave(length, seed, 0.2, 1.3))
     })),
-    dro: request("dro", {}, policy)
+    dro: request("dro", {}, policy),
+    // The second datum's ratio lies beyond the upper bound.
+    gspo: request("gspo", { clip_low_threshold: 0.2, clip_high_threshold: 1.5 }, (length, seed) => ({
+      ...policy(length, seed),
+      sequence_ratio_mask: floats(wave(length, seed, 0.5, 0.5))
+    }))
   }
 })()
 
 /**
  * The loss of a request in double precision, straight from the formulas. `frozen` are the log-probabilities at
- * which cispo's ratio is held constant.
+ * which the ratios of cispo and gspo are held constant.
  */
 const referenceLoss = (
   config: ModelConfig,
@@ -66,6 +71,10 @@ const referenceLoss = (
     const all = logProbabilities(config, weights, tokens)
     const targets = lossInputs["target_tokens"]!
     const k = targets.shape[1] ?? 1
+    const held = frozen?.[d] ?? Array.from(targets.data, (target, e) => all[Math.floor(e / k)]![target]!)
+    const mask = Array.from(lossInputs["sequence_ratio_mask"]?.data ?? [])
+    const mean = mask.reduce((sum, m, e) => sum + m * (held[e]! - lossInputs["logprobs"]!.data[e]!), 0) /
+      mask.reduce((sum, m) => sum + m, 0)
     return Array.from(targets.data, (target, e) => {
       const lp = all[Math.floor(e / k)]![target]!
       const read = (key: string, absent: number) => lossInputs[key]?.data[e] ?? request.lossConfig[key] ?? absent
@@ -87,6 +96,11 @@ const referenceLoss = (
         case "cispo":
           loss -= clip(Math.exp((frozen?.[d]![e] ?? lp) - q), 0, 4) * lp * a
           break
+        case "gspo": {
+          const s = Math.exp(mean + lp - held[e]!)
+          loss -= Math.min(s * a, clip(s, 0.9997, 1.0004) * a)
+          break
+        }
         case "dro":
           loss -= lp * a - 0.05 / 2 * (lp - q) ** 2
       }

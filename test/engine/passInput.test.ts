@@ -172,6 +172,16 @@ describe("a pass is refused when", () => {
       request([inputs({ ...policy, clip_low_threshold: floats(0, 0, 0) })], { lossFn: "dro" }),
       "not an input of dro"
     ],
+    [
+      "a mask of the ratio is missing",
+      request([inputs(policy)], { lossFn: "gspo" }),
+      "loss_fn_inputs.sequence_ratio_mask is missing: gspo needs it"
+    ],
+    [
+      "a mask of the ratio is negative",
+      request([inputs({ ...policy, sequence_ratio_mask: floats(1, -1, 1) })], { lossFn: "gspo" }),
+      "sequence_ratio_mask[1] is negative"
+    ],
     ["bounds per token cross", ppo({ clip_low_threshold: floats(0.5, 0.5, 1.3) }), "clip_low_threshold[2] exceeds"],
     [
       "a sparse tensor has no columns",

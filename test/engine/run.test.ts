@@ -490,9 +490,55 @@ describe("the loss", () => {
     assert.deepStrictEqual(run.accumulated(), before)
   })
 
+  it("of a whole datum is the same when its logits are computed in pieces", () => {
+    // So many tokens of vocabulary that 16 rows of logits are held at once.
+    const model = tinyModel(1n, { ...tiny, vocabSize: 70_001, dModel: 8, layers: 1 })
+    const lengths = [40, 9]
+    const data = lengths.map((length, i) => ({
+      tokens: tokensOf(length, i, 70_001),
+      lossInputs: {
+        target_tokens: { data: tokensOf(length, i + 9, 70_001), shape: [length] },
+        logprobs: { data: wave(length, i, 1, -11), shape: [length] },
+        advantages: { data: wave(length, i + 1, 1), shape: [length] },
+        sequence_ratio_mask: { data: Float32Array.from({ length }, (_, t) => t < 3 ? 0 : 1), shape: [length] }
+      }
+    }))
+    const run = runOf(lora, model)
+    const bounds = { clip_low_threshold: 0, clip_high_threshold: 1e6 }
+    const { loss, outputs } = Either.getOrThrow(
+      run.evaluate({ lossFn: "gspo", lossConfig: bounds, backward: true, data })
+    )
+    const gradients = run.gradients()
+    const ratios = outputs.map(({ logprobs }, d) => {
+      const drifts = Array.from(logprobs, (lp, t) => lp - data[d]!.lossInputs.logprobs.data[t]!).slice(3)
+      return Math.exp(drifts.reduce((sum, drift) => sum + drift, 0) / drifts.length)
+    })
+    const expected = data.map(({ lossInputs: { advantages } }, d) =>
+      ratios[d]! * advantages.data.reduce((sum, a) => sum + a, 0)
+    )
+    assert.approximately(loss, -expected[0]! - expected[1]!, 1e-4)
+    // Unclipped, its gradient is that of cross-entropy weighted by ratio and advantage.
+    Either.getOrThrow(run.evaluate(crossEntropy(data.map(({ lossInputs, tokens }, d) => ({
+      tokens,
+      lossInputs: {
+        target_tokens: lossInputs.target_tokens,
+        weights: { data: lossInputs.advantages.data.map((a) => a * ratios[d]!), shape: [tokens.length] }
+      }
+    })))))
+    const same = run.gradients()
+    const largest = same.reduce((top, x) => Math.max(top, Math.abs(x)), 0)
+    assert.isAbove(largest, 0)
+    gradients.forEach((g, i) => assert.approximately(g, same[i]!, 1e-4 * largest))
+    const forwardOnly = Either.getOrThrow(
+      run.evaluate({ lossFn: "gspo", lossConfig: bounds, backward: false, data })
+    )
+    assert.deepStrictEqual(forwardOnly, { loss, outputs })
+  })
+
   it("of a token without advantage is 0 however far its ratio", () => {
     const run = runOf()
-    for (const lossFn of ["importance_sampling", "ppo", "cispo"]) {
+    for (const lossFn of ["importance_sampling", "ppo", "cispo", "gspo"]) {
+      const mask = { sequence_ratio_mask: { data: new Float32Array(3).fill(1), shape: [3] } }
       const { loss } = Either.getOrThrow(run.pass({
         lossFn,
         lossConfig: {},
@@ -502,7 +548,8 @@ describe("the loss", () => {
           lossInputs: {
             target_tokens: { data: tokensOf(3, 2), shape: [3] },
             logprobs: { data: new Float32Array(3).fill(-1e6), shape: [3] },
-            advantages: { data: new Float32Array(3), shape: [3] }
+            advantages: { data: new Float32Array(3), shape: [3] },
+            ...(lossFn === "gspo" ? mask : {})
           }
         }]
       }))

@@ -113,6 +113,13 @@ describe("fromRollout", () => {
     assert.deepStrictEqual(numbers(made, "advantages"), [0, 0, 0.5, 1])
   })
 
+  it("marks the completion for the ratio of gspo when asked", () => {
+    const rollout = { prompt: [1, 2], completion: [4, 5], logprobs: [-1, -2], advantages: 2 }
+    assert.notProperty(Datum.fromRollout(rollout).lossFnInputs, "sequence_ratio_mask")
+    const made = Datum.fromRollout({ ...rollout, sequenceRatioMask: true })
+    assert.deepStrictEqual(numbers(made, "sequence_ratio_mask"), [0, 1, 1])
+  })
+
   it("takes one advantage for the whole completion", () => {
     const made = Datum.fromRollout({
       prompt: [1],

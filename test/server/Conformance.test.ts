@@ -344,9 +344,12 @@ describe("conformance", () => {
     Effect.gen(function*() {
       const c = yield* make()
       const model = yield* c.createModel
-      const datum = Datum.fromRollout({ prompt: [8, 5], completion: [12, 12], logprobs: [-3, -3], advantages: 1 })
-      for (const lossFn of ["importance_sampling", "ppo", "cispo", "dro"]) {
-        const answer = yield* c.h.forwardBackward(model, 0, [datum], { lossFn })
+      const rollout = { prompt: [8, 5], completion: [12, 12], logprobs: [-3, -3], advantages: 1 }
+      const datum = Datum.fromRollout(rollout)
+      const masked = Datum.fromRollout({ ...rollout, sequenceRatioMask: true })
+      for (const lossFn of ["importance_sampling", "ppo", "cispo", "dro", "gspo"]) {
+        const data = [lossFn === "gspo" ? masked : datum]
+        const answer = yield* c.h.forwardBackward(model, 0, data, { lossFn })
         const output = yield* ForwardBackwardCodec.decodeOutput(
           (yield* c.h.retrieve(answer.body.request_id, protobuf)).bytes
         )
@@ -354,7 +357,7 @@ describe("conformance", () => {
         const missing = yield* c.h.forwardBackward(model, 0, [hello], { lossFn })
         assert.strictEqual(missing.status, 400)
       }
-      const unknown = yield* c.h.forwardBackward(model, 0, [datum], { lossFn: "gspo" })
+      const unknown = yield* c.h.forwardBackward(model, 0, [datum], { lossFn: "stable_reinforce" })
       assert.include(unknown.body.detail, "cross_entropy")
     }))
 

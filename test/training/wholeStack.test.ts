@@ -15,13 +15,15 @@ const training = Effect.flatMap(
 )
 const sequences = [[5, 80, 120, 33, 9], [200, 7, 31], [44, 45, 46, 47]]
 
-const rollouts = (q: (d: number, i: number) => number) =>
+const rollouts = (q: (d: number, i: number) => number, whole = false) =>
   sequences.map((tokens, d) =>
     Datum.fromRollout({
       prompt: tokens.slice(0, 1),
       completion: tokens.slice(1),
       logprobs: tokens.slice(1).map((_, i) => q(d, i)),
-      advantages: tokens.slice(1).map((_, i) => [1.5, -0.7, 0.4][(d + i) % 3])
+      // With one advantage a datum, gspo's gradient is the derivative of its value.
+      advantages: whole ? [1.5, -0.7, 0.4][d % 3] : tokens.slice(1).map((_, i) => [1.5, -0.7, 0.4][(d + i) % 3]),
+      sequenceRatioMask: whole
     })
   )
 
@@ -30,7 +32,8 @@ const cases: ReadonlyArray<readonly [LossFn, LossFnConfig | undefined]> = [
   ["importance_sampling", undefined],
   ["ppo", { clip_low_threshold: 0.5, clip_high_threshold: 1.6 }],
   ["cispo", { clip_low_threshold: 0.2, clip_high_threshold: 3 }],
-  ["dro", { beta: 0.3 }]
+  ["dro", { beta: 0.3 }],
+  ["gspo", { clip_low_threshold: 0.9, clip_high_threshold: 1.5 }]
 ]
 
 /** A batch whose ratios stand on both sides of the clips: near what the model itself says. */
@@ -43,7 +46,10 @@ const batchOf = (lossFn: LossFn, client: Client) =>
       client.forward(rollouts(() => -6), "importance_sampling"),
       Future.await
     )
-    return rollouts((d, i) => Number(own.lossFnOutputs[d]["logprobs"].data[i]) + [0.05, 0.9, -0.8, -0.1][(d + i) % 4])
+    return rollouts(
+      (d, i) => Number(own.lossFnOutputs[d]["logprobs"].data[i]) + [0.05, 0.9, -0.8, -0.1][(d + i) % 4],
+      lossFn === "gspo"
+    )
   })
 
 /**

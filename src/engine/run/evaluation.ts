@@ -48,7 +48,7 @@ const largestSquare = 1e60
 /** Begins a checked pass; with `withGradients` the subject's gradients are those of the steps done. */
 export const beginEvaluation = (
   { adapters, gradients, model, parameters, size, weights }: Subject,
-  { data, loss }: PreparedPass,
+  { data, loss, whole }: PreparedPass,
   withGradients: boolean
 ): Evaluation => {
   const { config: { vocabSize }, kernels } = model
@@ -74,17 +74,33 @@ export const beginEvaluation = (
 
       const terms = batch.terms()
       const boundWords = kernels.ints(bounds, rows + 1)
+      const startWords = kernels.ints(batch.starts, batch.count + 1)
       const logprobWords = kernels.floats(logprobs, entries)
       const slopeWords = kernels.floats(slopes, entries)
-      for (let row = 0; row < rows; row += a.headRows) {
-        const count = Math.min(a.headRows, rows - row)
-        const at = bounds + row * 4
+      /** Log-probabilities of rows, whose logits are then in `a.logits`. */
+      const read = (row: number, count: number): void => {
         logits(pass, row, count)
-        kernels.gatherLogprobs(count, vocabSize, a.logits, a.logitsLse, at, targets, logprobs)
-        sum = loss(terms, logprobWords, slopeWords, boundWords[row]!, boundWords[row + count]!, sum)
-        if (set === undefined) continue
-        kernels.logitGradient(count, vocabSize, a.logits, a.logitsLse, at, targets, slopes)
-        headBackward(pass, set, row, count)
+        kernels.gatherLogprobs(count, vocabSize, a.logits, a.logitsLse, bounds + row * 4, targets, logprobs)
+      }
+      const lose = (row: number, end: number): void => {
+        sum = loss(terms, logprobWords, slopeWords, boundWords[row]!, boundWords[end]!, sum)
+      }
+      const inPieces = (body: (row: number, count: number) => void): void => {
+        for (let row = 0; row < rows; row += a.headRows) body(row, Math.min(a.headRows, rows - row))
+      }
+      if (whole) {
+        // It sees all log-probabilities of a datum before it gives the first gradient.
+        inPieces(read)
+        for (let i = 0; i < batch.count; i++) lose(startWords[i]!, startWords[i + 1]!)
+      }
+      if (!whole || set !== undefined) {
+        inPieces((row, count) => {
+          if (!whole || rows > a.headRows) read(row, count)
+          if (!whole) lose(row, row + count)
+          if (set === undefined) return
+          kernels.logitGradient(count, vocabSize, a.logits, a.logitsLse, bounds + row * 4, targets, slopes)
+          headBackward(pass, set, row, count)
+        })
       }
       if (set !== undefined) backward(pass, set)
       let entry = 0

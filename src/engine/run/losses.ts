@@ -1,5 +1,5 @@
 /**
- * The five losses: each a sum over tokens of a function of the target's log-probability, with its
+ * The losses: each a sum over tokens of a function of the target's log-probability, with its
  * derivative. Nothing is averaged or normalised.
  *
  * @since 0.1.0
@@ -12,14 +12,16 @@ export interface LossTerms {
   /** The log-probability under the policy that sampled: `logprobs` on the wire. */
   readonly sampled: Float32Array
   readonly advantages: Float32Array
-  /** Bounds of the ratio for ppo and cispo. */
+  /** Bounds of the ratio for ppo, cispo and gspo. */
   readonly low: Float32Array
   readonly high: Float32Array
+  /** gspo: how much an entry counts in the mean ratio of its datum. */
+  readonly mask: Float32Array
 }
 
 /**
  * Entries `from` to `to`: writes d loss / d logprob to `gradient` and gives the loss of these entries added to `sum`,
- * in order, in double precision.
+ * in order, in double precision. A loss of whole data is given one datum at a time.
  */
 export type Loss = (
   terms: LossTerms,
@@ -78,6 +80,29 @@ const cispo: Loss = ({ advantages, high, low, sampled }, logprobs, gradient, fro
   return sum
 }
 
+/**
+ * `-min(s A, clip(s, low, high) A)` at each token of a datum, with the ratio of the whole of it,
+ * `s = exp(mean of lp - q over the mask)`: GSPO-token (Zheng et al. 2025), in which a token's gradient takes `s` for
+ * constant but for the token's own log-probability, `s exp(lp - sg[lp])`.
+ */
+const gspo: Loss = ({ advantages, high, low, mask, sampled }, logprobs, gradient, from, to, sum) => {
+  let drift = 0
+  let weight = 0
+  for (let e = from; e < to; e++) {
+    drift += mask[e]! * (logprobs[e]! - sampled[e]!)
+    weight += mask[e]!
+  }
+  const ratio = weight === 0 ? 1 : Math.exp(drift / weight)
+  for (let e = from; e < to; e++) {
+    const advantage = advantages[e]!
+    const plain = advantage === 0 ? 0 : ratio * advantage
+    const clipped = Math.min(Math.max(ratio, low[e]!), high[e]!) * advantage
+    sum -= Math.min(plain, clipped)
+    gradient[e] = plain <= clipped ? -plain : 0
+  }
+  return sum
+}
+
 /** `-(lp A - beta / 2 (lp - q)^2)` (Richemond et al. 2024). */
 const dro = (beta: number): Loss => ({ advantages, sampled }, logprobs, gradient, from, to, sum) => {
   for (let e = from; e < to; e++) {
@@ -95,6 +120,8 @@ export interface LossDefinition {
   readonly config: Readonly<Record<string, number>>
   /** Whether targets may be `(N, K)`. */
   readonly manyTargets: boolean
+  /** Whether an entry's gradient depends on all entries of its datum. */
+  readonly whole: boolean
   readonly make: (config: Readonly<Record<string, number>>) => Loss
 }
 
@@ -108,6 +135,7 @@ export const losses: ReadonlyMap<string, LossDefinition> = new Map<string, LossD
     optional: ["weights"],
     config: {},
     manyTargets: true,
+    whole: false,
     make: () => crossEntropy
   }],
   ["importance_sampling", {
@@ -115,6 +143,7 @@ export const losses: ReadonlyMap<string, LossDefinition> = new Map<string, LossD
     optional: [],
     config: {},
     manyTargets: false,
+    whole: false,
     make: () => importanceSampling
   }],
   ["ppo", {
@@ -122,6 +151,7 @@ export const losses: ReadonlyMap<string, LossDefinition> = new Map<string, LossD
     optional: clip,
     config: { [clip[0]]: 0.8, [clip[1]]: 1.2 },
     manyTargets: false,
+    whole: false,
     make: () => ppo
   }],
   ["cispo", {
@@ -129,6 +159,7 @@ export const losses: ReadonlyMap<string, LossDefinition> = new Map<string, LossD
     optional: clip,
     config: { [clip[0]]: 0, [clip[1]]: 4 },
     manyTargets: false,
+    whole: false,
     make: () => cispo
   }],
   ["dro", {
@@ -136,6 +167,16 @@ export const losses: ReadonlyMap<string, LossDefinition> = new Map<string, LossD
     optional: [],
     config: { beta: 0.05 },
     manyTargets: false,
+    whole: false,
     make: ({ beta }) => dro(beta ?? 0.05)
+  }],
+  ["gspo", {
+    required: [...policy, "sequence_ratio_mask"],
+    optional: clip,
+    // The bounds of the paper, 1 - 3e-4 and 1 + 4e-4: a mean over a sequence moves far less than the ratio of a token.
+    config: { [clip[0]]: 0.9997, [clip[1]]: 1.0004 },
+    manyTargets: false,
+    whole: true,
+    make: () => gspo
   }]
 ])

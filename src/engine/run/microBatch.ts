@@ -27,7 +27,7 @@ export interface MicroBatch extends Sequences {
 }
 
 const none = new Float32Array(0)
-const inputs = ["weights", "logprobs", "advantages", "clip_low_threshold", "clip_high_threshold"]
+const inputs = ["weights", "logprobs", "advantages", "clip_low_threshold", "clip_high_threshold", "sequence_ratio_mask"]
 
 /** Lays out `data[first]` to `data[end - 1]`, in the block that the micro-batch before had. */
 export const layMicroBatch = (
@@ -83,7 +83,8 @@ export const layMicroBatch = (
       sampled: view("logprobs"),
       advantages: view("advantages"),
       low: view("clip_low_threshold"),
-      high: view("clip_high_threshold")
+      high: view("clip_high_threshold"),
+      mask: view("sequence_ratio_mask")
     })
     return { rows, count, starts, tokens, positions, entries, bounds, targets, logprobs, slopes, terms }
   })

@@ -23,6 +23,8 @@ export interface PreparedDatum {
 /** A checked pass. */
 export interface PreparedPass {
   readonly loss: Loss
+  /** Whether the loss must be given whole data. */
+  readonly whole: boolean
   readonly data: ReadonlyArray<PreparedDatum>
 }
 
@@ -48,7 +50,7 @@ export const preparePass = (
     if (typeof prepared === "string") return refuse(`data[${i}].${prepared}`)
     data.push(prepared)
   }
-  return Either.right({ loss: definition.make(settings), data })
+  return Either.right({ loss: definition.make(settings), whole: definition.whole, data })
 }
 
 const configProblem = ({ lossConfig, lossFn }: PassRequest, definition: LossDefinition): string | undefined => {
@@ -133,7 +135,9 @@ const prepareDatum = (
     if (bad >= 0) return `loss_fn_inputs.${key}[${position(bad, shape)}] is not finite`
     inputs[key] = values
   }
-  const { clip_high_threshold: high, clip_low_threshold: low } = inputs
+  const { clip_high_threshold: high, clip_low_threshold: low, sequence_ratio_mask: mask } = inputs
+  const negative = mask?.findIndex((x) => x < 0) ?? -1
+  if (negative >= 0) return `loss_fn_inputs.sequence_ratio_mask[${negative}] is negative`
   if (low !== undefined && high !== undefined) {
     const crossed = low.findIndex((x, i) => x > high[i]!)
     if (crossed >= 0) return `loss_fn_inputs.clip_low_threshold[${crossed}] exceeds clip_high_threshold`

@@ -40,7 +40,14 @@ const losses: Readonly<Record<string, Loss>> = {
   },
   ppo: { outputType: "PPOLossReturn", required: policy, optional: clips, config: clips, soft: false },
   cispo: { outputType: "CISPOLossReturn", required: policy, optional: clips, config: clips, soft: false },
-  dro: { outputType: "DROLossReturn", required: policy, optional: [], config: ["beta"], soft: false }
+  dro: { outputType: "DROLossReturn", required: policy, optional: [], config: ["beta"], soft: false },
+  gspo: {
+    outputType: "GSPOLossReturn",
+    required: [...policy, "sequence_ratio_mask"],
+    optional: clips,
+    config: clips,
+    soft: false
+  }
 }
 
 /** Inputs that cookbooks send although no loss reads them. */
@@ -70,7 +77,7 @@ export const validatePass = (input: {
   const loss = Object.hasOwn(losses, input.lossFn) ? losses[input.lossFn]! : refuse(
     "loss_fn",
     `one of ${Object.keys(losses).join(", ")}`,
-    ["gspo", "stable_reinforce", "custom"].includes(input.lossFn)
+    ["stable_reinforce", "custom"].includes(input.lossFn)
       ? "a loss that this server does not have"
       : "another name"
   )

@@ -8,7 +8,8 @@ import type { LossFn, LossFnConfig, LossFnOutput } from "../../protocol/Training
 
 const clipDefaults: Readonly<Record<string, readonly [low: number, high: number]>> = {
   ppo: [0.8, 1.2],
-  cispo: [0, 4]
+  cispo: [0, 4],
+  gspo: [0.9997, 1.0004]
 }
 
 const numbers = (datum: Datum, key: string): ArrayLike<number | bigint> | undefined => {
@@ -24,6 +25,7 @@ const term = (
   lossFn: LossFn,
   options: LossFnConfig | undefined,
   lp: number,
+  sequence: number | undefined,
   at: (key: string) => number | undefined
 ): number => {
   if (lossFn === "cross_entropy") return -(at("weights") ?? 1) * lp
@@ -32,14 +34,32 @@ const term = (
   if (lossFn === "dro") {
     return -(lp * advantage - config(options, "beta", 0.05) / 2 * (lp - q) ** 2)
   }
-  const ratio = Math.exp(lp - q)
+  const ratio = sequence ?? Math.exp(lp - q)
   if (lossFn === "importance_sampling") return -ratio * advantage
   const [low, high] = clipDefaults[lossFn] ?? [0, Infinity]
   const clipped = Math.min(
     at("clip_high_threshold") ?? config(options, "clip_high_threshold", high),
     Math.max(at("clip_low_threshold") ?? config(options, "clip_low_threshold", low), ratio)
   )
-  return lossFn === "ppo" ? -Math.min(ratio * advantage, clipped * advantage) : -clipped * lp * advantage
+  return lossFn === "ppo" || lossFn === "gspo"
+    ? -Math.min(ratio * advantage, clipped * advantage)
+    : -clipped * lp * advantage
+}
+
+/** The mean drift `lp - q` of a datum over its mask, exponentiated: gspo's ratio. */
+const sequenceRatio = (
+  logprobs: ArrayLike<number | bigint>,
+  sampled: ArrayLike<number | bigint> | undefined,
+  mask: ArrayLike<number | bigint> | undefined
+): number => {
+  let drift = 0
+  let weight = 0
+  for (let i = 0; i < logprobs.length; i++) {
+    const m = Number(mask?.[i] ?? 0)
+    drift += m * (Number(logprobs[i]) - Number(sampled?.[i] ?? 0))
+    weight += m
+  }
+  return weight === 0 ? 1 : Math.exp(drift / weight)
 }
 
 /** `undefined` for a loss whose form is not known here, one that the service keeps for instance. */
@@ -49,7 +69,7 @@ export const lossSum = (
   lossFn: LossFn,
   options: LossFnConfig | undefined
 ): number | undefined => {
-  if (!["cross_entropy", "importance_sampling", "ppo", "cispo", "dro"].includes(lossFn)) return undefined
+  if (!["cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo"].includes(lossFn)) return undefined
   let sum = 0
   for (let d = 0; d < data.length; d++) {
     const logprobs = outputs[d]?.["logprobs"]?.data
@@ -58,9 +78,12 @@ export const lossSum = (
     for (const key of Object.keys(data[d].lossFnInputs)) {
       if (key !== "target_tokens") inputs[key] = numbers(data[d], key)
     }
+    const sequence = lossFn === "gspo"
+      ? sequenceRatio(logprobs, inputs["logprobs"], inputs["sequence_ratio_mask"])
+      : undefined
     for (let i = 0; i < logprobs.length; i++) {
       const at = (key: string) => inputs[key] === undefined ? undefined : Number(inputs[key][i])
-      sum += term(lossFn, options, Number(logprobs[i]), at)
+      sum += term(lossFn, options, Number(logprobs[i]), sequence, at)
     }
   }
   return sum
