@@ -53,6 +53,10 @@ export {
   /**
    * Waits for the result. Any number of fibers may wait; one that is interrupted stops only its own wait.
    *
+   * A failure that says nothing about the operation itself (a `FutureTimeout`, a connection or an answer that was lost once too
+   * often, a key that was refused) is not its end: the service still has the request, and who awaits it again, after such a
+   * failure was seen, asks again. `RequestFailed`, `FutureExpired` and `ClientClosed` are final.
+   *
    * @since 0.1.0
    * @category getters
    */

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -199,6 +200,25 @@ const share = ({ items }: Group, index: number, output: ForwardBackwardOutput): 
   }
 }
 
+/** Each item of a group is told of a failure once, before anybody who awaits it again asks the service again. */
+const toldToEach = <A, E>(output: Effect.Effect<A, E>): (index: number) => Effect.Effect<A, E> => {
+  let failure: { readonly cause: Cause.Cause<E>; readonly told: Set<number> } | undefined
+  return (index) =>
+    Effect.suspend(() => {
+      if (failure !== undefined && !failure.told.has(index)) {
+        failure.told.add(index)
+        return Effect.failCause(failure.cause)
+      }
+      failure = undefined
+      return Effect.tapErrorCause(output, (cause) =>
+        Effect.sync(() => {
+          if (Cause.isInterruptedOnly(cause)) return
+          failure ??= { cause, told: new Set() }
+          failure.told.add(index)
+        }))
+    })
+}
+
 /** One refusal of an item, seen from the batch. */
 const checkItem = (training: Client, item: Item, index: number) =>
   Effect.mapError(training.check(item.data, item.lossFn, item.config), (error) => error.within(`items[${index}]`))
@@ -239,9 +259,9 @@ export const forwardBackward = (
         return Effect.map(
           Effect.exit(pass(client, { ...first, data: group.items.flatMap(({ data }) => data) })),
           (exit) => {
-            const output = Exit.match(exit, { onFailure: Effect.failCause, onSuccess: Future.await })
+            const output = toldToEach(Exit.match(exit, { onFailure: Effect.failCause, onSuccess: Future.await }))
             return group.items.map((_, index) =>
-              Effect.mapBoth(output, { onFailure: failed, onSuccess: (whole) => share(group, index, whole) })
+              Effect.mapBoth(output(index), { onFailure: failed, onSuccess: (whole) => share(group, index, whole) })
             )
           }
         )

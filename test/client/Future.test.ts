@@ -170,18 +170,66 @@ describe("Future", () => {
       }))
 
     for (
-      const [status, tag] of [[401, "Unauthorized"], [403, "PermissionDenied"], [409, "Conflict"], [
-        422,
-        "BadRequest"
-      ]] as const
+      const [status, tag] of [
+        [302, "UnexpectedStatus"],
+        [401, "Unauthorized"],
+        [403, "PermissionDenied"],
+        [409, "Conflict"],
+        [413, "BadRequest"],
+        [422, "BadRequest"]
+      ] as const
     ) {
-      test(`${status} is final`, (fake, training) =>
+      test(
+        `${status} is asked again three times at most, and whoever awaits the future again asks again`,
+        (fake, training) =>
+          Effect.gen(function*() {
+            polls(fake, [], { status, json: {} })
+            const future = yield* training.optimStep()
+            const error = yield* Effect.flip(rushed(Future.await(future), "250 millis"))
+            assert.strictEqual(error._tag, tag)
+            assert.lengthOf(times(fake), 4)
+            polls(fake, [])
+            yield* rushed(Future.await(future), "250 millis")
+            assert.lengthOf(times(fake), 5)
+          })
+      )
+
+      test(`${status} once does not end it`, (fake, training) =>
         Effect.gen(function*() {
           polls(fake, [{ status, json: {} }])
-          const error = yield* Effect.flip(awaited(training))
-          assert.strictEqual(error._tag, tag)
-          assert.lengthOf(times(fake), 1)
+          yield* rushed(awaited(training), "250 millis")
+          assert.lengthOf(times(fake), 2)
         }))
+    }
+
+    test("an answer that cannot be read does not end it", (fake, training) =>
+      Effect.gen(function*() {
+        const garbled = [{ text: "<html>" }, { text: "" }, { text: "{\"metr" }, pending, { bytes: new Uint8Array([1]) }]
+        polls(fake, garbled)
+        yield* rushed(awaited(training), "250 millis")
+        assert.lengthOf(times(fake), 6)
+      }))
+
+    test("a 429 that wants an hour is asked again after a minute", (fake, training) =>
+      Effect.gen(function*() {
+        polls(fake, [{ status: 429, headers: { "retry-after": "3600" }, json: {} }])
+        yield* rushed(awaited(training), "5 seconds")
+        assert.deepStrictEqual(times(fake), [0, 60_000])
+      }))
+
+    for (const [status, header] of [[429, "retry-after-ms"], [503, "retry-after-ms"], [429, "retry-after"]] as const) {
+      test(
+        `a tiny wish to wait does not hurry the polls of a service that fails: ${status}, ${header}`,
+        (fake, training) =>
+          Effect.gen(function*() {
+            polls(fake, [], { status, headers: { [header]: header === "retry-after" ? "0.01" : "1" }, json: {} })
+            const step = yield* training.optimStep()
+            const waiting = yield* Effect.fork(Future.await(step))
+            yield* Effect.repeatN(Effect.zipRight(settle, TestClock.adjust("250 millis")), 240)
+            assert.isAtMost(times(fake).length, 8)
+            yield* Fiber.interrupt(waiting)
+          })
+      )
     }
 
     test("410 says that the result is gone", (fake, training) =>
@@ -226,16 +274,16 @@ describe("Future", () => {
           ] as const
         ) {
           polls(fake, [], reply)
-          const error = yield* Effect.flip(awaited(training))
+          const error = yield* Effect.flip(rushed(awaited(training)))
           assert.strictEqual(error._tag, "MalformedResponse")
           assert.include(error.message, part)
           assert.notInclude(error.message, "hidden")
         }
         polls(fake, [], { bytes: new Uint8Array([255, 1]) })
-        const wrong = yield* Effect.flip(Effect.flatMap(
+        const wrong = yield* Effect.flip(rushed(Effect.flatMap(
           training.forward([datum], "cross_entropy"),
           Future.await
-        ))
+        )))
         assert.strictEqual(wrong._tag, "MalformedResponse")
       }))
   })
@@ -267,9 +315,9 @@ describe("Future", () => {
     test("a size where the result was asked for is a fault of the service", (fake, training) =>
       Effect.gen(function*() {
         polls(fake, [], { json: { status: "complete_metadata", response_payload_size: 10 } })
-        const error = yield* Effect.flip(awaited(training))
+        const error = yield* Effect.flip(rushed(awaited(training)))
         assert.strictEqual(error._tag, "MalformedResponse")
-        assert.lengthOf(times(fake), 2)
+        assert.lengthOf(times(fake), 5)
       }))
   })
 
@@ -297,6 +345,39 @@ describe("Future", () => {
             1
           )
           assert.strictEqual(fake.inFlight, 0)
+        })
+    )
+
+    test("awaited again, the future goes on", (fake, training) =>
+      Effect.gen(function*() {
+        fake.on("retrieve_future", () => Effect.as(Effect.sleep("20 seconds"), tryAgain("paused_capacity")))
+        const future = yield* training.optimStep()
+        const twice = yield* Effect.all([
+          Effect.flip(rushed(Future.await(future), "5 seconds")),
+          Effect.flip(rushed(Future.await(future), "5 seconds"))
+        ])
+        assert.deepStrictEqual(twice.map(({ _tag }) => _tag), ["FutureTimeout", "FutureTimeout"])
+        assert.isAtLeast(times(fake).at(-1)!, 100_000)
+        fake.on("retrieve_future", () => undefined)
+        const waiters = Array.from({ length: 3 }, () => Future.await(Future.all([future, future])))
+        yield* rushed(Effect.all(waiters, { concurrency: "unbounded" }))
+        assert.strictEqual(times(fake).length, fake.of("retrieve_future").length)
+        assert.isTrue(Option.isSome(yield* Future.poll(future)))
+      }), { timeouts: { future: "1 minute" } })
+
+    test(
+      "what nobody has looked at yet is told first; then who comes asks again",
+      (fake, training) =>
+        Effect.gen(function*() {
+          polls(fake, [], { status: 401, json: {} })
+          const future = yield* training.optimStep()
+          yield* Effect.repeatN(Effect.zipRight(settle, TestClock.adjust("1 second")), 5)
+          const asked = times(fake).length
+          polls(fake, [])
+          assert.strictEqual((yield* Effect.flip(Future.await(future)))._tag, "Unauthorized")
+          assert.lengthOf(times(fake), asked)
+          yield* rushed(Future.await(future))
+          assert.lengthOf(times(fake), asked + 1)
         })
     )
 
@@ -577,7 +658,7 @@ describe("Future", () => {
       polls(fake, [], { status: 410, json: {} })
       yield* Effect.exit(awaited(training))
       polls(fake, [], { status: 401, json: {} })
-      yield* Effect.exit(awaited(training))
+      yield* Effect.exit(rushed(awaited(training)))
       const told = events.flatMap((event) =>
         event._tag === "FutureDone"
           ? [`done ${event.outcome} ${event.iterations}`]
@@ -596,7 +677,7 @@ describe("Future", () => {
         "FutureStart",
         "done expired 1",
         "FutureStart",
-        "done failed 1"
+        "done failed 4"
       ])
     }))
 })

@@ -657,11 +657,30 @@ describe("HttpTransport", () => {
         ]
         for (const [reply, part] of cases) {
           fake.on("optim_step", () => ({ ...reply, headers: { "x-request-id": "r7" } }))
-          const error = yield* Effect.flip(transport.json(step, schema))
+          const before = fake.calls.length
+          const error = yield* Effect.flip(rushed(transport.json(step, schema)))
           assert.strictEqual(error._tag, "MalformedResponse")
+          assert.lengthOf(fake.calls.slice(before), 4)
           assert.include(error.message, part)
           assert.include(error.message, "r7")
           assert.notInclude(error.message, "hidden")
+        }
+      }))
+
+    test("that cannot be read are asked for again, under the same key", (fake) =>
+      Effect.gen(function*() {
+        const transport = yield* transportOf()
+        for (
+          const reply of [{ text: "<html>" }, { text: "" }, { text: "{\"a\": " }, { json: {} }, {
+            bytes: new Uint8Array(3)
+          }]
+        ) {
+          const before = fake.calls.length
+          fake.on("optim_step", (_, n) => n < before + 3 ? reply : { json: { a: 1 } })
+          assert.deepStrictEqual(yield* rushed(transport.json(step, schema)), { a: 1 })
+          const keys = fake.calls.slice(before).map(({ headers }) => headers["x-idempotency-key"])
+          assert.lengthOf(keys, 4)
+          assert.strictEqual(new Set(keys).size, 1)
         }
       }))
 

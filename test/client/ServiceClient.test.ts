@@ -76,6 +76,21 @@ describe("ServiceClient", () => {
       assert.lengthOf(fake.calls, before)
     }))
 
+  for (
+    const reply of [{ status: 500 }, { status: 401 }, { text: "<html>" }, { json: { refresh: [] } }, {
+      code: "ECONNRESET"
+    }]
+  ) {
+    test(`what is optional does not stop the start: dynamic_config answers ${JSON.stringify(reply)}`, (fake) =>
+      Effect.gen(function*() {
+        fake.on("client/dynamic_config", () => reply)
+        const service = yield* serviceOf()
+        assert.lengthOf(fake.of("client/dynamic_config"), 1)
+        yield* service.serverCapabilities
+        assert.strictEqual((yield* service.transport.breaker("session")!.state)._tag, "Closed")
+      }))
+  }
+
   test("without client/config there is no service; without dynamic_config there is", (fake) =>
     Effect.gen(function*() {
       fake.on("client/dynamic_config", () => ({ status: 404, json: { detail: "no" } }))

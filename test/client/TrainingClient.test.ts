@@ -174,8 +174,8 @@ describe("TrainingClient", () => {
   test("a save that names nothing is a fault of the service", (fake, training) =>
     Effect.gen(function*() {
       fake.on("save_weights_for_sampler", () => fake.accept({ json: {} }))
-      const unnamed = yield* Effect.flip(training.saveWeightsAndGetSamplingClient)
-      const named = yield* Effect.flip(Effect.flatMap(training.saveWeightsForSampler("x"), Future.await))
+      const unnamed = yield* Effect.flip(rushed(training.saveWeightsAndGetSamplingClient))
+      const named = yield* Effect.flip(rushed(Effect.flatMap(training.saveWeightsForSampler("x"), Future.await)))
       assert.strictEqual(unnamed._tag, "MalformedResponse")
       assert.include(unnamed.message, "sampling_session_id")
       assert.strictEqual(named._tag, "MalformedResponse")
@@ -334,6 +334,22 @@ describe("TrainingClient", () => {
           assert.deepStrictEqual(sent(fake), ["optim_step 1", "optim_step 1", "optim_step 2"])
         }),
       { retry: { times: 0 } }
+    )
+
+    test(
+      "a submission whose answer cannot be read is repeated under its number",
+      (fake, training) =>
+        Effect.gen(function*() {
+          const garbled: ReadonlyArray<Reply> = [{ text: "<html>" }, { text: "" }, { text: "{\"request_" }]
+          fake.on("forward_backward", (_, n) => garbled[n])
+          fake.on("optim_step", (_, n) => garbled[n])
+          yield* rushed(training.forwardBackward([datum(1)], "cross_entropy"))
+          yield* rushed(training.optimStep())
+          assert.deepStrictEqual(sent(fake), [
+            ...Array.from({ length: 4 }, () => "fb 1"),
+            ...Array.from({ length: 4 }, () => "optim_step 2")
+          ])
+        })
     )
 
     test("repeats of one request carry one number", (fake, training) =>

@@ -22,7 +22,8 @@ export type OperationClass = "training" | "session" | "service" | "sampling" | "
  * operation class (sampling retries only if its caller asks for it).
  *
  * - `No`: the error is final.
- * - `Backoff`: yes, after the wait of the policy.
+ * - `Backoff`: yes, after the wait of the policy; not more than `atMost` times for what may be an accident of a proxy, and may
+ *   be the truth (an answer that cannot be read; on polls, whose result is still there, every refusal).
  * - `After`: yes, after this wait and no earlier.
  * - `Pause`: yes, every `delay` for at most `limit`, telling the user (402).
  * - `Within`: yes, for as long as `window` since it was first seen (404 on a poll).
@@ -34,7 +35,7 @@ export type OperationClass = "training" | "session" | "service" | "sampling" | "
  */
 export type Retry =
   | { readonly _tag: "No" }
-  | { readonly _tag: "Backoff" }
+  | { readonly _tag: "Backoff"; readonly atMost?: number | undefined }
   | { readonly _tag: "After"; readonly delay: Duration.Duration }
   | { readonly _tag: "Pause"; readonly delay: Duration.Duration; readonly limit: Duration.Duration }
   | { readonly _tag: "Within"; readonly window: Duration.Duration }
@@ -61,6 +62,7 @@ export interface Disposition {
 
 const no: Retry = { _tag: "No" }
 const backoff: Retry = { _tag: "Backoff" }
+const few: Retry = { _tag: "Backoff", atMost: 3 }
 const pause: Retry = { _tag: "Pause", delay: Duration.seconds(5), limit: Duration.hours(1) }
 const within: Retry = { _tag: "Within", window: Duration.seconds(5) }
 const pending: Retry = { _tag: "Pending" }
@@ -85,7 +87,9 @@ export const disposition = (error: TinkexError, operationClass: OperationClass):
   const normal = table(error, operationClass)
   const shouldRetry = "shouldRetry" in error ? error.shouldRetry : undefined
   if (shouldRetry === false) return { ...normal, retry: no }
-  if (shouldRetry === true && (normal.retry._tag === "No" || normal.retry._tag === "Resubmit")) {
+  if (
+    shouldRetry === true && (normal.retry._tag === "No" || normal.retry._tag === "Resubmit" || normal.retry === few)
+  ) {
     return { ...normal, retry: "retryAfter" in error ? waited(error.retryAfter) : backoff }
   }
   return normal
@@ -123,8 +127,9 @@ const table = (error: TinkexError, operationClass: OperationClass): Disposition 
     case "RateLimited":
       return {
         ...base,
-        retry: Duration.lessThanOrEqualTo(error.retryAfter, maxRetryAfter)
-          ? { _tag: "After", delay: error.retryAfter }
+        // a poll is asked again when the longest wait is over, however long the server wants
+        retry: polling || Duration.lessThanOrEqualTo(error.retryAfter, maxRetryAfter)
+          ? { _tag: "After", delay: Duration.min(error.retryAfter, maxRetryAfter) }
           : no,
         limiter: Option.some(Duration.min(error.retryAfter, maxRetryAfter))
       }
@@ -156,16 +161,17 @@ const table = (error: TinkexError, operationClass: OperationClass): Disposition 
     case "Unauthorized":
     case "PermissionDenied":
     case "Conflict":
-      return { ...base, breaker: "success", userError: true }
+      return { ...base, retry: polling ? few : no, breaker: "success", userError: true }
     case "BadRequest":
       return polling && error.status === 410
         ? { ...base, retry: resubmit, breaker: "success" }
-        : { ...base, breaker: "success", userError: true }
+        : { ...base, retry: polling ? few : no, breaker: "success", userError: true }
     case "RequestFailed":
       return { ...base, breaker: "success", userError: error.category === "user" }
     case "UnexpectedStatus":
+      return { ...base, retry: polling ? few : no, breaker: "success" }
     case "MalformedResponse":
-      return { ...base, breaker: "success" }
+      return { ...base, retry: few, breaker: "success" }
     case "CircuitOpen":
       return { ...base, certainlyNotSent: error.certainlyNotSent }
     case "ClientClosed":

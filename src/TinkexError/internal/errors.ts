@@ -372,7 +372,7 @@ export class FutureExpired extends Data.TaggedError("FutureExpired")<{
 }
 
 /**
- * A result did not come before its deadline. The request itself may still be running.
+ * A result did not come before its deadline. The request itself may still be running: `Future.await` asks for it again.
  *
  * @since 0.1.0
  * @category errors
@@ -393,7 +393,7 @@ export class FutureTimeout extends Data.TaggedError("FutureTimeout")<{
       Duration.format(this.age)
     } and ${this.polls} polls; the queue was ${this.lastQueueState}${
       this.reason === undefined ? "" : ` (${this.reason})`
-    } (request ${this.requestId}). Await it again with a longer timeout`
+    } (request ${this.requestId}). Await it again to go on asking, or raise timeouts.future`
   }
   override toJSON(): object {
     return plain(this)

@@ -1,6 +1,5 @@
 /** Futures over polling fibers. */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,10 +12,12 @@ import * as Scope from "effect/Scope"
 import type { QueueState } from "../../protocol/Futures.js"
 import { ClientClosed, type TinkexError } from "../../TinkexError.js"
 import type { Future, TypeId as FutureTypeId } from "../Future.js"
+import * as Monotonic from "../monotonic.js"
 import * as Reports from "../reporting/reports.js"
 import type { Core } from "../service/core.js"
 import { failureOf } from "./exits.js"
 import * as Poll from "./poll.js"
+import * as Polling from "./polling.js"
 
 export const TypeId: FutureTypeId = Symbol.for("tinkex/Future") as FutureTypeId
 
@@ -24,7 +25,7 @@ const variance = { _A: (_: never) => _ }
 
 /** One request that is polled, as its futures see it. */
 interface Source {
-  readonly polling: Poll.Polling
+  readonly polling: Polling.Polling
   readonly isDone: () => boolean
   /** Notes that somebody has looked at the result, or need not. */
   readonly see: () => void
@@ -85,69 +86,83 @@ export const makeHome = (client: string): Effect.Effect<Home, never, Scope.Scope
 export const start = <A>(
   core: Core,
   home: Home,
-  accepted: Poll.Accepted<A>,
+  accepted: Polling.Accepted<A>,
   onResult: (value: A, millis: number) => Effect.Effect<void> = () => Effect.void
 ): Effect.Effect<Future<A>> =>
-  Effect.uninterruptible(Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const polling = Poll.makePolling(accepted, now)
-    const deferred = Deferred.unsafeMake<A, TinkexError>(FiberId.none)
-    let exit: Exit.Exit<A, TinkexError> | undefined
-    const outstanding = { describe: (at: number) => Poll.describe(polling, at) }
-    let observed = false
-    const see = () => {
-      observed = true
-      home.unseen.delete(source)
-    }
-    const source: Source = { polling, isDone: () => exit !== undefined, see, isSeen: () => observed }
-    const settle = (end: Exit.Exit<A, TinkexError>) =>
-      Effect.suspend(() => {
-        exit = end
-        core.outstanding.delete(outstanding)
-        const error = observed ? undefined : failureOf(end)
-        if (error !== undefined && error._tag !== "ClientClosed") {
-          home.unseen.set(
-            source,
-            `nobody looked at the result of ${accepted.operation}, which failed: ${error.message}`
-          )
-        }
-        const failure = failureOf(end)
-        return Effect.zipRight(
-          failure === undefined ? Effect.void : Reports.failed(core.reporter, failure),
-          Deferred.done(deferred, end)
-        )
-      })
-    const result = Poll.poll(core, accepted, polling).pipe(
-      Effect.tap((value) => Effect.flatMap(Clock.currentTimeMillis, (end) => onResult(value, end - accepted.startedAt)))
-    )
-    // started uninterruptibly: whoever waits gets an answer, also when the client goes away at this moment
-    const fiber = Effect.matchCauseEffect(Effect.interruptible(result), {
-      onFailure: (cause) =>
-        settle(
-          Cause.isInterruptedOnly(cause)
-            ? Exit.fail(
-              new ClientClosed({ operation: accepted.operation, client: home.client, certainlyNotSent: false })
+  Effect.map(Monotonic.millis, (now) => Polling.makePolling(accepted, now)).pipe(
+    Effect.flatMap((polling) => {
+      let deferred = Deferred.unsafeMake<A, TinkexError>(FiberId.none)
+      let exit: Exit.Exit<A, TinkexError> | undefined
+      const outstanding = { describe: (at: number) => Polling.describe(polling, at) }
+      let observed = false
+      const see = () => {
+        observed = true
+        home.unseen.delete(source)
+      }
+      const source: Source = { polling, isDone: () => exit !== undefined, see, isSeen: () => observed }
+      const settle = (end: Exit.Exit<A, TinkexError>) =>
+        Effect.suspend(() => {
+          exit = end
+          core.outstanding.delete(outstanding)
+          const failure = failureOf(end)
+          if (failure !== undefined && !observed && failure._tag !== "ClientClosed") {
+            home.unseen.set(
+              source,
+              `nobody looked at the result of ${accepted.operation}, which failed: ${failure.message}`
             )
-            : Exit.failCause(cause)
-        ),
-      onSuccess: (value) => settle(Exit.succeed(value))
-    })
-    core.outstanding.add(outstanding)
-    return Effect.as(
-      Effect.forkIn(fiber, home.scope),
-      make<A>({
-        sources: [source],
-        wait: Effect.onExit(Deferred.await(deferred), (end) =>
-          Effect.sync(() => {
-            if (exit !== undefined || !Exit.isInterrupted(end)) see()
-          })),
-        peek: Effect.sync(() => {
-          if (exit === undefined) return Option.none()
-          see()
-          return Option.some(exit)
+          }
+          return Effect.zipRight(
+            failure === undefined ? Effect.void : Reports.failed(core.reporter, failure),
+            Deferred.done(deferred, end)
+          )
         })
+      const result = Effect.tap(
+        Poll.poll(core, accepted, polling),
+        (value) => Effect.flatMap(Monotonic.millis, (end) => onResult(value, end - accepted.startedAt))
+      )
+      // started uninterruptibly: whoever waits gets an answer, also when the client goes away at this moment
+      const run = Effect.matchCauseEffect(Effect.interruptible(result), {
+        onFailure: (cause) =>
+          settle(
+            Cause.isInterruptedOnly(cause)
+              ? Exit.fail(
+                new ClientClosed({ operation: accepted.operation, client: home.client, certainlyNotSent: false })
+              )
+              : Exit.failCause(cause)
+          ),
+        onSuccess: (value) => settle(Exit.succeed(value))
       })
-    )
-  }))
+      const launch = Effect.uninterruptible(Effect.suspend(() => {
+        core.outstanding.add(outstanding)
+        return Effect.forkIn(run, home.scope)
+      }))
+      /** A failure that somebody has seen, and that says nothing about the request itself, is not the end: who waits asks again. */
+      const relaunch = Effect.suspend(() => {
+        const failure = exit === undefined ? undefined : failureOf(exit)
+        if (failure === undefined || !observed || Polling.isLast(failure)) return Effect.void
+        exit = undefined
+        observed = false
+        deferred = Deferred.unsafeMake(FiberId.none)
+        return Effect.asVoid(launch)
+      })
+      const wait = Effect.onExit(Effect.suspend(() => Deferred.await(deferred)), (end) =>
+        Effect.sync(() => {
+          if (exit !== undefined || !Exit.isInterrupted(end)) see()
+        }))
+      return Effect.as(
+        launch,
+        make<A>({
+          sources: [source],
+          wait: Effect.zipRight(relaunch, wait),
+          peek: Effect.sync(() => {
+            if (exit === undefined) return Option.none()
+            see()
+            return Option.some(exit)
+          })
+        })
+      )
+    })
+  )
 
 export const wait = <A>(self: Future<A>): Effect.Effect<A, TinkexError> => impl(self).wait
 
@@ -164,7 +179,7 @@ export const queueState = (
 
 export const age = (self: Future<unknown>): Effect.Effect<Duration.Duration> =>
   Effect.map(
-    Clock.currentTimeMillis,
+    Monotonic.millis,
     (now) => Duration.millis(now - (impl(self).sources[0]?.polling.acceptedAt ?? now))
   )
 

@@ -1,105 +1,45 @@
-/** Asking for the result of an accepted request until it is there (wire-protocol 2.7, 5.3; design.md 4). */
-import * as Clock from "effect/Clock"
+/** Asking for the result of an accepted request until it is there (docs/protocol). */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
-import type * as Schema from "effect/Schema"
-import type { FutureOutcome, Operation } from "../../observability/TelemetryEvent.js"
+import type { FutureOutcome } from "../../observability/TelemetryEvent.js"
 import * as Futures from "../../protocol/Futures.js"
-import type { MalformedMessage } from "../../protocol/MalformedMessage.js"
 import type { TinkexError, TransportError } from "../../TinkexError.js"
 import * as Errors from "../../TinkexError.js"
 import type { Answer } from "../HttpTransport.js"
+import * as Monotonic from "../monotonic.js"
 import * as Reports from "../reporting/reports.js"
 import type { Core } from "../service/core.js"
-import type { Pending } from "../ServiceClient.js"
 import * as Json from "../transport/json.js"
-import type { Redactor } from "../transport/redact.js"
 import { jsonBody } from "../transport/transport.js"
 import { failureOf } from "./exits.js"
-import type { QueueObserver } from "./queueObserver.js"
+import { type Accepted, isLast, type Polling } from "./polling.js"
 
-/** A result: from protobuf where there is such a form, from JSON otherwise or from servers that know nothing else. */
-export interface ResultType<A> {
-  readonly name: Futures.RequestType
-  readonly decode?: ((bytes: Uint8Array) => Effect.Effect<A, MalformedMessage>) | undefined
-  readonly fromJson: (
-    body: unknown,
-    operation: string,
-    requestId: string,
-    redact: Redactor
-  ) => Effect.Effect<A, TransportError>
-}
-
-export const resultType = <A, I>(
-  name: Futures.RequestType,
-  schema: Schema.Schema<A, I>,
-  decode?: (bytes: Uint8Array) => Effect.Effect<A, MalformedMessage>
-): ResultType<A> => ({
-  name,
-  decode,
-  fromJson: (body, operation, id, redact) => Json.decode(body, schema, operation, id, redact)
-})
-
-export interface Accepted<A> {
-  readonly operation: string
-  readonly kind: Operation
-  readonly requestId: string
-  readonly result: ResultType<A>
-  readonly observer: QueueObserver
-  /** When the operation began, in milliseconds since 1970. */
-  readonly startedAt: number
-}
-
-/** What is known of a request while it is polled. */
-export interface Polling {
-  readonly requestId: string
-  readonly operation: string
-  readonly acceptedAt: number
-  polls: number
-  queueState: Futures.QueueState
-  reason: string | undefined
-  /** When the queue state last changed. */
-  changedAt: number
-}
-
-export const describe = (self: Polling, now: number): Pending => ({
-  requestId: self.requestId,
-  operation: self.operation,
-  age: Duration.millis(Math.max(0, now - self.acceptedAt)),
-  polls: self.polls,
-  queueState: self.queueState,
-  reason: self.reason
-})
-
-export const makePolling = (
-  accepted: { readonly requestId: string; readonly operation: string },
-  now: number
-): Polling => ({
-  requestId: accepted.requestId,
-  operation: accepted.operation,
-  acceptedAt: now,
-  polls: 0,
-  queueState: "unknown",
-  reason: undefined,
-  changedAt: now
-})
-
-const badRequestRepeats = 3
 const quick = 1000
 const leastFloor = 100
 const longestBackoff = 30_000
+const refusedWait = 500
 
 /** How the polls of one request went so far. */
-interface Loop {
+interface Progress {
   metadataOnly: boolean
-  badRequests: number
+  /** Refusals in a row that may be accidents. */
+  refusals: number
   unanswered: number
   /** Answers in a row that came sooner than a server that holds its polls would give them. */
   hurried: number
   missingSince: number | undefined
 }
+
+/** What follows from one poll. */
+type Next<A> =
+  | { readonly _tag: "Done"; readonly value: A }
+  | { readonly _tag: "Wait"; readonly millis: number }
+  /** The result is there, and so many bytes long. */
+  | { readonly _tag: "Fetch"; readonly bytes: number }
+
+const wait = (millis: number): Next<never> => ({ _tag: "Wait", millis })
 
 const outcomeOf = (exit: Exit.Exit<unknown, TinkexError>): FutureOutcome => {
   if (Exit.isSuccess(exit)) return "success"
@@ -116,17 +56,23 @@ const outcomeOf = (exit: Exit.Exit<unknown, TinkexError>): FutureOutcome => {
 
 /**
  * Polls until the request has a result, fails, or its queue has not moved for the time that a future has. Fills in `polling` as
- * it goes.
+ * it goes; it can be polled again after an error that says nothing about the request itself.
  */
 export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Effect.Effect<A, TinkexError> => {
   const { reporter, telemetry, transport } = core
   const { kind, observer, operation, requestId, result } = accepted
   const { settings } = transport
   const patience = Duration.toMillis(settings.timeouts.future)
-  const state: Loop = { metadataOnly: true, badRequests: 0, unanswered: 0, hurried: 0, missingSince: undefined }
-  const path = "retrieve_future"
+  const pollMillis = Duration.toMillis(settings.timeouts.poll)
+  const progress: Progress = {
+    metadataOnly: true,
+    refusals: 0,
+    unanswered: 0,
+    hurried: 0,
+    missingSince: undefined
+  }
 
-  const ask = (left: number): Effect.Effect<Answer, TransportError> => {
+  const ask = (millis: number): Effect.Effect<Answer, TransportError> => {
     const headers: Record<string, string> = {
       "x-tinker-request-iteration": String(polling.polls),
       "x-tinker-request-type": result.name
@@ -139,75 +85,56 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
     return transport.send({
       operation,
       method: "POST",
-      path,
+      path: "retrieve_future",
       pool: "futures",
       times: 0,
-      timeout: Duration.min(settings.timeouts.poll, Duration.millis(Math.max(1, left))),
+      timeout: Duration.millis(millis),
       headers,
-      body: jsonBody({ request_id: requestId, allow_metadata_only: state.metadataOnly })
+      body: jsonBody({ request_id: requestId, allow_metadata_only: progress.metadataOnly })
     })
   }
-
-  const moved = (queueState: Futures.QueueState, reason: string | undefined, now: number): Effect.Effect<void> => {
-    if (queueState !== polling.queueState) {
-      polling.queueState = queueState
-      polling.changedAt = now
-    }
-    polling.reason = reason === undefined ? undefined : transport.redact(reason)
-    return observer.notify(queueState, polling.reason, requestId)
-  }
-
-  const timeout = (now: number) =>
-    new Errors.FutureTimeout({
-      operation,
-      requestId,
-      age: Duration.millis(now - polling.acceptedAt),
-      polls: polling.polls,
-      lastQueueState: polling.queueState,
-      reason: polling.reason
-    })
-
-  /** Waits, but not beyond the deadline, and asks again. */
-  const after = (millis: number): Effect.Effect<A, TinkexError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const wait = Math.min(millis, Math.max(0, polling.changedAt + patience - now))
-      return wait > 0 ? Effect.zipRight(Effect.sleep(Math.ceil(wait)), once) : once
-    })
 
   /** Not yet: at once if the server held the poll, otherwise not sooner than the floor, which grows to a second. */
-  const notYet = (body: unknown, took: number, now: number): Effect.Effect<A, TinkexError> => {
+  const notYet = (body: unknown, took: number, now: number): Effect.Effect<Next<A>> => {
+    const ageMs = now - polling.acceptedAt
     const { queueState, queueStateReason } = Futures.pending(body)
-    state.unanswered = 0
-    state.badRequests = 0
-    state.missingSince = undefined
-    state.hurried = took < quick ? state.hurried + 1 : 0
-    const floor = state.hurried === 0 ? 0 : Math.min(quick, leastFloor * 2 ** (state.hurried - 1)) - took
-    return moved(queueState, queueStateReason, now).pipe(
-      Effect.zipRight(telemetry.emit({
-        _tag: "FuturePoll",
-        requestId,
-        operation: kind,
-        iteration: polling.polls,
-        ageMs: now - polling.acceptedAt
-      })),
-      Effect.zipRight(after(Math.max(0, floor)))
+    progress.unanswered = 0
+    progress.refusals = 0
+    progress.missingSince = undefined
+    progress.hurried = took < quick ? progress.hurried + 1 : 0
+    const floor = progress.hurried === 0 ? 0 : Math.min(quick, leastFloor * 2 ** (progress.hurried - 1)) - took
+    if (queueState !== polling.queueState) {
+      polling.queueState = queueState
+      polling.unmoved = 0
+    }
+    polling.reason = queueStateReason === undefined ? undefined : transport.redact(queueStateReason)
+    const told = observer.notify(queueState, polling.reason, requestId)
+    return Effect.as(
+      telemetry.enabled
+        ? Effect.zipRight(
+          told,
+          telemetry.emit({ _tag: "FuturePoll", requestId, operation: kind, iteration: polling.polls, ageMs })
+        )
+        : told,
+      wait(floor)
     )
   }
 
-  const malformed = (detail: string) => new Errors.MalformedResponse({ operation, detail, requestId })
+  const malformed = (detail: string) => Effect.fail(new Errors.MalformedResponse({ operation, detail, requestId }))
+  const done = (value: A): Next<A> => ({ _tag: "Done", value })
 
-  const complete = (answer: Answer, took: number, now: number): Effect.Effect<A, TinkexError> => {
+  const read = (answer: Answer, took: number, now: number): Effect.Effect<Next<A>, TinkexError> => {
     const { body } = answer
     if (body._tag === "Bytes") {
       return result.decode === undefined
-        ? Effect.fail(malformed("it is binary, which this operation has no form for"))
-        : Effect.mapError(
-          result.decode(body.bytes),
-          (error) => Errors.fromMalformedMessage(error, operation, requestId)
-        )
+        ? malformed("it is binary, which this operation has no form for")
+        : Effect.mapBoth(result.decode(body.bytes), {
+          onFailure: (error) => Errors.fromMalformedMessage(error, operation, requestId),
+          onSuccess: done
+        })
     }
     if (answer.status === 408) return Effect.flatMap(lenient(body.text), (json) => notYet(json, took, now))
-    return Effect.flatMap(Json.parse(body.text, operation, requestId), (json): Effect.Effect<A, TinkexError> => {
+    return Effect.flatMap(Json.parse(body.text, operation, requestId), (json): Effect.Effect<Next<A>, TinkexError> => {
       const told = Futures.classify(json)
       switch (told._tag) {
         case "Pending":
@@ -222,27 +149,15 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
             })
           )
         case "CompleteMetadata": {
-          if (!state.metadataOnly) return Effect.fail(malformed("it is a size again where the result was asked for"))
-          state.metadataOnly = false
-          // held until the result is here, so that large ones do not all arrive at once
-          return Effect.catchTag(
-            core.responses.withPermit(once, { bytes: told.responsePayloadSize }),
-            "GateFull",
-            Effect.die // the gate does not limit its waiters
-          )
+          if (!progress.metadataOnly) return malformed("it is a size again where the result was asked for")
+          progress.metadataOnly = false
+          return Effect.succeed({ _tag: "Fetch", bytes: told.responsePayloadSize })
         }
         case "Completed":
-          return result.fromJson(told.value, operation, requestId, transport.redact)
+          return Effect.map(result.fromJson(told.value, operation, requestId, transport.redact), done)
       }
     })
   }
-
-  const backoff = (error: TransportError): Effect.Effect<A, TinkexError> =>
-    Effect.flatMap(Random.nextRange(0.75, 1), (u) => {
-      const { retry } = Errors.disposition(error, "poll")
-      if (retry._tag === "After") return after(Math.max(leastFloor, Duration.toMillis(retry.delay)))
-      return after(u * Math.min(longestBackoff, 1000 * 2 ** state.unanswered++))
-    })
 
   const report = (error: TinkexError, now: number, last: boolean) =>
     Reports.poll(reporter, error, last, {
@@ -252,27 +167,35 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
       ageMs: now - polling.acceptedAt
     })
 
-  const failed = (error: TransportError, now: number): Effect.Effect<A, TinkexError> =>
-    Effect.zipRight(report(error, now, false), decide(error, now))
+  /** The longer no poll is answered, the longer the wait; a wish to wait less than a second does not shorten it. */
+  const backoff = (asked: number): Effect.Effect<Next<A>> =>
+    Effect.map(Random.nextRange(0.75, 1), (u) => {
+      const drawn = u * Math.min(longestBackoff, quick * 2 ** progress.unanswered++)
+      return wait(asked >= quick ? asked : Math.max(asked, drawn))
+    })
 
-  const decide = (error: TransportError, now: number): Effect.Effect<A, TinkexError> => {
+  /** What a poll that failed means: the result is still there, unless the service says that it is not. */
+  const failed = (error: TinkexError, now: number): Effect.Effect<Next<A>, TinkexError> => {
     const { retry } = Errors.disposition(error, "poll")
     switch (retry._tag) {
       case "Backoff":
+        if (retry.atMost === undefined) return backoff(0)
+        return progress.refusals++ < retry.atMost ? Effect.succeed(wait(refusedWait)) : Effect.fail(error)
       case "After":
-        return backoff(error)
+        return backoff(Duration.toMillis(retry.delay))
       case "Pending":
-        return after(quick)
+        return Effect.succeed(wait(quick))
       case "Pause":
         if (error._tag !== "BillingPaused") return Effect.fail(error)
-        return Effect.flatMap(transport.billing.pause(error, retry.delay), (waited) => {
-          if (!waited) return Effect.fail(error)
-          polling.changedAt += Duration.toMillis(retry.delay)
-          return once
-        })
+        return Effect.flatMap(
+          transport.billing.pause(error, retry.delay),
+          (waited) => waited ? Effect.succeed(wait(0)) : Effect.fail(error)
+        )
       case "Within": {
-        state.missingSince ??= now
-        return now - state.missingSince >= Duration.toMillis(retry.window) ? Effect.fail(error) : after(quick / 2)
+        progress.missingSince ??= now
+        return now - progress.missingSince >= Duration.toMillis(retry.window)
+          ? Effect.fail(error)
+          : Effect.succeed(wait(refusedWait))
       }
       case "Resubmit":
         return Effect.fail(
@@ -283,34 +206,71 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
             status: "status" in error ? error.status : undefined
           })
         )
-      case "No": {
-        const again = error._tag === "BadRequest" && error.status === 400 && error.shouldRetry !== false &&
-          state.badRequests < badRequestRepeats
-        if (!again) return Effect.fail(error)
-        state.badRequests++
-        return after(quick / 2)
-      }
+      case "No":
+        return Effect.fail(error)
     }
   }
 
-  const once: Effect.Effect<A, TinkexError> = Effect.flatMap(Clock.currentTimeMillis, (start) => {
-    const left = polling.changedAt + patience - start
-    if (left <= 0) return Effect.fail(timeout(start))
-    return Effect.matchEffect(ask(left), {
-      onFailure: (error) => Effect.flatMap(Clock.currentTimeMillis, (now) => failed(error, now)),
+  /** One poll, if there is time left for it. */
+  const once = Effect.flatMap(Monotonic.millis, (start): Effect.Effect<Next<A>, TinkexError> => {
+    const left = patience - polling.unmoved
+    if (left <= 0) {
+      return Effect.fail(
+        new Errors.FutureTimeout({
+          operation,
+          requestId,
+          age: Duration.millis(start - polling.acceptedAt),
+          polls: polling.polls,
+          lastQueueState: polling.queueState,
+          reason: polling.reason
+        })
+      )
+    }
+    const planned = Math.min(pollMillis, left)
+    const watched = Effect.map(Monotonic.millis, (now) => {
+      // what goes beyond the plan was our own absence, or a wait for our own turn
+      polling.unmoved += Math.min(planned, now - start)
+      return now
+    })
+    const unread = (error: TinkexError, now: number): Effect.Effect<Next<A>, TinkexError> =>
+      isLast(error) ? Effect.fail(error) : Effect.zipRight(report(error, now, false), failed(error, now))
+    return Effect.matchEffect(ask(planned), {
+      onFailure: (error) => Effect.flatMap(watched, (now) => unread(error, now)),
       onSuccess: (answer) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          if (answer.status !== 408) state.unanswered = 0
-          return complete(answer, now - start, now)
+        Effect.flatMap(watched, (now) => {
+          if (answer.status !== 408) progress.unanswered = 0
+          return Effect.catchAll(read(answer, now - start, now), (error) => unread(error, now))
         })
     })
   })
 
-  return telemetry.emit({ _tag: "FutureStart", requestId, operation: kind }).pipe(
-    // the service has the request, whatever became of the last poll
-    Effect.zipRight(Effect.mapError(once, Errors.mayHaveArrived)),
-    Effect.onExit((exit) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  const loop: Effect.Effect<A, TinkexError> = Effect.flatMap(once, (next) => {
+    switch (next._tag) {
+      case "Done":
+        return Effect.succeed(next.value)
+      case "Fetch":
+        // held until the result is here, so that large ones do not all arrive at once
+        return Effect.catchTag(core.responses.withPermit(loop, { bytes: next.bytes }), "GateFull", Effect.die) // it does not limit its waiters
+      case "Wait": {
+        const millis = Math.min(Math.ceil(next.millis), Math.ceil(Math.max(0, patience - polling.unmoved)))
+        if (millis <= 0) return loop
+        polling.unmoved += millis
+        return Effect.zipRight(Effect.sleep(millis), loop)
+      }
+    }
+  })
+
+  return Effect.onExit(
+    Effect.suspend(() => {
+      polling.unmoved = 0
+      // the service has the request, whatever became of the last poll
+      const all = Effect.mapError(loop, Errors.mayHaveArrived)
+      return telemetry.enabled
+        ? Effect.zipRight(telemetry.emit({ _tag: "FutureStart", requestId, operation: kind }), all)
+        : all
+    }),
+    (exit) =>
+      Effect.flatMap(Monotonic.millis, (now) => {
         const ageMs = now - polling.acceptedAt
         const iterations = polling.polls
         const error = failureOf(exit)
@@ -329,7 +289,6 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
             })
         ], { discard: true })
       })
-    )
   )
 }
 

@@ -1,5 +1,4 @@
 /** Samplers. The way of a sample holds no fiber but the caller's, and waits for nothing but the gate. */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,8 +15,10 @@ import type { TinkexError } from "../../TinkexError.js"
 import * as Errors from "../../TinkexError.js"
 import { failureOf } from "../future/exits.js"
 import * as Poll from "../future/poll.js"
+import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
 import type { Delivery } from "../HttpTransport.js"
+import * as Monotonic from "../monotonic.js"
 import * as Reports from "../reporting/reports.js"
 import type { Client, ModelOptions, TypeId as SamplingClientTypeId } from "../SamplingClient.js"
 import type { Entry } from "../SamplingRegistry.js"
@@ -28,7 +29,7 @@ import { prepare, type Prepared } from "./sampleRequest.js"
 
 export const TypeId: SamplingClientTypeId = Symbol.for("tinkex/SamplingClient") as SamplingClientTypeId
 
-const result = Poll.resultType("Sample", SampleResponseSchema, SampleCodec.decodeResponse)
+const result = Polling.resultType("Sample", SampleResponseSchema, SampleCodec.decodeResponse)
 
 const Proto = {
   ...Inspectable.BaseProto,
@@ -154,10 +155,10 @@ const make = (
     })
 
   const retrieve = (requestId: string, startedAt: number): Effect.Effect<SampleResponse, TinkexError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(Monotonic.millis, (now) => {
       const accepted = { operation, kind: "sampling" as const, requestId, result, observer, startedAt }
-      const polling = Poll.makePolling(accepted, now)
-      const outstanding = { describe: (at: number) => Poll.describe(polling, at) }
+      const polling = Polling.makePolling(accepted, now)
+      const outstanding = { describe: (at: number) => Polling.describe(polling, at) }
       core.outstanding.add(outstanding)
       return Effect.onExit(Poll.poll(core, accepted, polling), (exit) => {
         core.outstanding.delete(outstanding)
@@ -172,7 +173,7 @@ const make = (
     left: number
   ): Effect.Effect<SampleResponse, TinkexError> =>
     Effect.flatMap(
-      Clock.currentTimeMillis,
+      Monotonic.millis,
       (startedAt) =>
         Effect.flatMap(submission(prepared, seq, delivery), ({ requestId, sampleSequenceIds }) =>
           Effect.matchEffect(retrieve(requestId, startedAt), {
@@ -197,14 +198,14 @@ const make = (
     const loop = (n: number): Effect.Effect<SampleResponse, TinkexError> =>
       Effect.matchEffect(self, {
         onSuccess: (response) =>
-          Effect.map(Clock.currentTimeMillis, (now) => {
+          Effect.map(Monotonic.millis, (now) => {
             progressAt = now
             return response
           }),
         onFailure: (error) => {
           const { retry } = Errors.disposition(error, "sampling")
           if (retry._tag === "No" && error._tag !== "CircuitOpen") return Effect.fail(error)
-          return Effect.flatMap(Effect.zip(Random.nextRange(0.75, 1.25), Clock.currentTimeMillis), ([u, now]) => {
+          return Effect.flatMap(Effect.zip(Random.nextRange(0.75, 1.25), Monotonic.millis), ([u, now]) => {
             const drawn = Math.min(10_000, u * Math.min(10_000, 500 * 2 ** n))
             const asked = retry._tag === "After" ? Duration.toMillis(retry.delay) : 0
             const delayMs = Math.ceil(Math.max(drawn, asked))
@@ -225,7 +226,7 @@ const make = (
           })
         }
       })
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    return Effect.flatMap(Monotonic.millis, (now) => {
       if (waiting++ === 0) progressAt = now
       return Effect.ensuring(
         loop(0),
@@ -237,7 +238,7 @@ const make = (
   }
 
   const run = (prepared: Prepared): Effect.Effect<SampleResponse, TinkexError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (startedAt) => {
+    Effect.flatMap(Monotonic.millis, (startedAt) => {
       const seq = counter.take()
       const delivery: Delivery = { maybe: false }
       const self = once(prepared, seq, delivery, resubmissions)
@@ -255,7 +256,7 @@ const make = (
         const { sequences } = exit.value
         let tokens = 0
         for (const sequence of sequences) tokens += sequence.tokens.length
-        return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        return Effect.flatMap(Monotonic.millis, (now) =>
           telemetry.emit({
             _tag: "Sampled",
             samplerId: samplingSessionId,

@@ -1,5 +1,4 @@
 /** Services: what happens when one is opened, and how models come to be. */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,9 +20,10 @@ import { mayHaveArrived, type TinkexError } from "../../TinkexError.js"
 import { Tokenizers } from "../../tokenizer/Tokenizers.js"
 import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
-import * as Poll from "../future/poll.js"
+import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
 import type { Delivery, Requirements } from "../HttpTransport.js"
+import * as Monotonic from "../monotonic.js"
 import * as Reports from "../reporting/reports.js"
 import * as TelemetryReporter from "../reporting/telemetryReporter.js"
 import * as SamplingClient from "../sampling/samplingClient.js"
@@ -56,8 +56,8 @@ const refreshTimeout = Duration.seconds(10)
 
 const encodeCreateModel = Schema.encodeSync(CreateModelRequest)
 const encodeLoad = Schema.encodeSync(LoadWeightsRequest)
-const createModelResult = Poll.resultType("CreateModel", CreateModelResponse)
-const loadResult = Poll.resultType("LoadWeights", LoadWeightsResponse)
+const createModelResult = Polling.resultType("CreateModel", CreateModelResponse)
+const loadResult = Polling.resultType("LoadWeights", LoadWeightsResponse)
 
 /** Config, credential and, from time to time, the flags that may change. */
 const connect = (transport: Transport.InternalTransport) =>
@@ -84,11 +84,18 @@ const connect = (transport: Transport.InternalTransport) =>
       method: "POST",
       path: "client/dynamic_config",
       pool: "session",
+      // what becomes of it says nothing about sessions
+      unguarded: true,
+      times: 0,
       timeout: refreshTimeout,
       body
     }, Protocol.DynamicConfig)
     const dynamic = {
-      current: yield* Effect.catchTag(fetchDynamic, "NotFound", () => Effect.succeed(Protocol.dynamicConfigDefaults))
+      // what is optional does not stop the start; it is asked for again later
+      current: yield* Effect.catchAll(
+        fetchDynamic,
+        (error) => Effect.as(Effect.logDebug(error.message), Protocol.dynamicConfigDefaults)
+      )
     }
     const refresh = Effect.suspend(() =>
       Effect.sleep(Duration.seconds(Math.max(leastRefresh, dynamic.current.refreshIntervalSec)))
@@ -173,14 +180,14 @@ export const make = (
       readonly operation: string
       readonly subject: string
       readonly path: string
-      readonly result: Poll.ResultType<A>
+      readonly result: Polling.ResultType<A>
       readonly body: (modelSeqId: number) => object
     }) =>
       Effect.gen(function*() {
         yield* session.check(options.operation)
         const modelSeqId = core.models.take()
         const delivery: Delivery = { maybe: false }
-        const startedAt = yield* Clock.currentTimeMillis
+        const startedAt = yield* Monotonic.millis
         const { requestId } = yield* Effect.onExit(
           submit(core, {
             operation: options.operation,
@@ -313,7 +320,7 @@ export const make = (
         pool: "service"
       }, Protocol.ServerCapabilities),
       tokenizer: (model) => tokenizers.get(typeof model === "string" ? { modelName: model } : model),
-      pending: Effect.map(Clock.currentTimeMillis, (now) => Array.from(outstanding, (one) => one.describe(now)))
+      pending: Effect.map(Monotonic.millis, (now) => Array.from(outstanding, (one) => one.describe(now)))
     }
     return Object.assign(Object.create(Proto), fields)
   })

@@ -1,5 +1,4 @@
 /** Models in training. */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -37,9 +36,10 @@ import * as ConcurrencyGate from "../../resilience/ConcurrencyGate.js"
 import { ClientClosed, mayHaveArrived, type TinkexError } from "../../TinkexError.js"
 import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
-import * as Poll from "../future/poll.js"
+import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
 import type { Body, Delivery } from "../HttpTransport.js"
+import * as Monotonic from "../monotonic.js"
 import * as SamplingClient from "../sampling/samplingClient.js"
 import type { Core } from "../service/core.js"
 import type { Client, SaveOptions, TypeId as TrainingClientTypeId } from "../TrainingClient.js"
@@ -62,19 +62,19 @@ const Proto = {
 }
 
 const results = {
-  forward: Poll.resultType("Forward", OutputSchema, ForwardBackwardCodec.decodeOutput),
-  forwardBackward: Poll.resultType("ForwardBackward", OutputSchema, ForwardBackwardCodec.decodeOutput),
-  optimStep: Poll.resultType("OptimStep", OptimStepResponse),
-  saveWeights: Poll.resultType("SaveWeights", SaveWeightsResponse),
-  namedSave: Poll.resultType("SaveWeightsForSampler", Schema.Struct({ path: Schema.String })),
-  unnamedSave: Poll.resultType(
+  forward: Polling.resultType("Forward", OutputSchema, ForwardBackwardCodec.decodeOutput),
+  forwardBackward: Polling.resultType("ForwardBackward", OutputSchema, ForwardBackwardCodec.decodeOutput),
+  optimStep: Polling.resultType("OptimStep", OptimStepResponse),
+  saveWeights: Polling.resultType("SaveWeights", SaveWeightsResponse),
+  namedSave: Polling.resultType("SaveWeightsForSampler", Schema.Struct({ path: Schema.String })),
+  unnamedSave: Polling.resultType(
     "SaveWeightsForSampler",
     Schema.Struct({
       samplingSessionId: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("sampling_session_id"))
     })
   ),
-  loadWeights: Poll.resultType("LoadWeights", LoadWeightsResponse),
-  unload: Poll.resultType("UnloadModel", UnloadModelResponse)
+  loadWeights: Polling.resultType("LoadWeights", LoadWeightsResponse),
+  unload: Polling.resultType("UnloadModel", UnloadModelResponse)
 }
 
 const encodeOptimStep = Schema.encodeSync(OptimStepRequest)
@@ -166,7 +166,7 @@ export const make = (
     interface Send<A> {
       readonly operation: string
       readonly path: string
-      readonly result: Poll.ResultType<A>
+      readonly result: Polling.ResultType<A>
       readonly body: (seqId: number) => Effect.Effect<Body, TinkexError>
       readonly weight?: number | undefined
       readonly onResult?: ((value: A, millis: number) => Effect.Effect<void>) | undefined
@@ -178,7 +178,7 @@ export const make = (
     /** Sends one request with the next number, inside a turn, and polls it once it is accepted. */
     const send = <A>(request: Send<A>): Effect.Effect<Future.Future<A>, TinkexError> =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Clock.currentTimeMillis, (startedAt) => {
+        Effect.flatMap(Monotonic.millis, (startedAt) => {
           const seqId = request.numbered === false ? 0 : ++lastSeq
           const delivery: Delivery = { maybe: false }
           return restore(
@@ -303,7 +303,7 @@ export const make = (
 
     const saveForSampler = <A>(
       inTurn: InTurn,
-      result: Poll.ResultType<A>,
+      result: Polling.ResultType<A>,
       fields: (seqId: number) => typeof SaveWeightsForSamplerRequest.Type,
       onUnsent?: () => void
     ) =>

@@ -15,6 +15,7 @@ import {
   type TransportError
 } from "../../TinkexError.js"
 import type { Answer, Request, Transport } from "../HttpTransport.js"
+import { longestAnswer, longestError, textWithin } from "./body.js"
 import * as Json from "./json.js"
 import type { Redactor } from "./redact.js"
 
@@ -42,9 +43,18 @@ export const fetchSigned = (
 ): Effect.Effect<string, TransportError> =>
   Effect.gen(function*() {
     const response = yield* http.get(url)
-    const body = yield* response.text
     const { headers, status } = response
-    if (status >= 200 && status < 300) return body
+    const success = status >= 200 && status < 300
+    const { cut, text: body } = yield* textWithin(response, success ? longestAnswer : longestError)
+    if (success) {
+      return cut
+        ? yield* new MalformedResponse({
+          operation,
+          status,
+          detail: `it is larger than ${longestAnswer / 2 ** 20} MiB`
+        })
+        : body
+    }
     const nowMillis = yield* Clock.currentTimeMillis
     return yield* Effect.fail(
       fromStatus({ operation, origin: new URL(url).origin, status, headers, body, redact, nowMillis, requestBytes: 0 })

@@ -27,6 +27,7 @@ import * as TinkexError from "../../TinkexError.js"
 import { failureOf } from "../future/exits.js"
 import type { Answer, Body, Delivery, Request, Requirements, Transport } from "../HttpTransport.js"
 import * as Billing from "./billing.js"
+import * as AnswerBody from "./body.js"
 import * as Deadlines from "./deadlines.js"
 import { keyOf } from "./events.js"
 import { commonHeaders } from "./headers.js"
@@ -124,7 +125,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     /** Until when, in monotonic milliseconds, a back-off counts as recent. */
     let throttledUntil = 0
 
-    interface Prepared {
+    interface Prepared<A> {
       readonly request: Request
       readonly route: string
       readonly url: string
@@ -134,9 +135,13 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       readonly timeout: Duration.Duration
       readonly guarded: boolean
       readonly delivery: Delivery
+      readonly read: (answer: Answer) => Effect.Effect<A, TransportError>
     }
 
-    const prepare = (request: Request): Prepared => {
+    const prepare = <A>(
+      request: Request,
+      read: (answer: Answer) => Effect.Effect<A, TransportError>
+    ): Prepared<A> => {
       const timeout = request.timeout ?? settings.timeouts.request
       const { body } = request
       const headers: Record<string, string> = {
@@ -158,28 +163,43 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
         bytes: body?.bytes.length ?? 0,
         timeout,
         guarded: guarded[request.pool] && request.unguarded !== true,
-        delivery: request.delivery ?? { maybe: false }
+        delivery: request.delivery ?? { maybe: false },
+        read
       }
     }
 
     const receive = (
-      { bytes, request: { operation, pool, redirects } }: Prepared,
+      { bytes, request: { operation, pool, redirects } }: Prepared<unknown>,
       response: HttpClientResponse.HttpClientResponse
     ): Effect.Effect<Answer, HttpClientError.HttpClientError | TransportError> => {
       const { headers, status } = response
       // a 408 on a poll is an answer, its body tells the state of the queue
       const success = status >= 200 && (status < 300 || (redirects === true && status < 400))
       if (success || (status === 408 && pool === "futures")) {
+        const whole = (cut: boolean, body: Answer["body"]): Effect.Effect<Answer, TransportError> =>
+          cut
+            ? Effect.fail(
+              new TinkexError.MalformedResponse({
+                operation,
+                status,
+                detail: `it is larger than ${AnswerBody.longestAnswer / 2 ** 20} MiB`,
+                requestId: TinkexError.requestIdOf(headers, redact)
+              })
+            )
+            : Effect.succeed({ status, headers, body })
         return isBinary(headers["content-type"])
-          ? Effect.map(
-            response.arrayBuffer,
-            (buffer): Answer => ({ status, headers, body: { _tag: "Bytes", bytes: new Uint8Array(buffer) } })
+          ? Effect.flatMap(
+            AnswerBody.bytesWithin(response, AnswerBody.longestAnswer),
+            ({ bytes, cut }) => whole(cut, { _tag: "Bytes", bytes })
           )
-          : Effect.map(response.text, (text): Answer => ({ status, headers, body: { _tag: "Text", text } }))
+          : Effect.flatMap(
+            AnswerBody.textWithin(response, AnswerBody.longestAnswer),
+            ({ cut, text }) => whole(cut, { _tag: "Text", text })
+          )
       }
       return Effect.flatMap(
-        Effect.zip(response.text, Clock.currentTimeMillis),
-        ([text, nowMillis]) => {
+        Effect.zip(AnswerBody.textWithin(response, AnswerBody.longestError), Clock.currentTimeMillis),
+        ([{ text }, nowMillis]) => {
           return Effect.fail(
             TinkexError.fromStatus({
               operation,
@@ -201,7 +221,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
         ? TinkexError.fromHttpClientError(error, operation)
         : error
 
-    const attempt = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+    const attempt = (prepared: Prepared<unknown>, n: number): Effect.Effect<Answer, TransportError> => {
       const { request, timeout } = prepared
       const go = (credential: Redacted.Redacted | undefined, trace: Readonly<Record<string, string>> | undefined) => {
         const headers: Record<string, string> = { ...prepared.headers, "x-stainless-retry-count": String(n), ...trace }
@@ -235,7 +255,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     }
 
     /** The events of an attempt; nothing of it without a listener. */
-    const observed = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+    const observed = (prepared: Prepared<unknown>, n: number): Effect.Effect<Answer, TransportError> => {
       if (!telemetry.enabled) return attempt(prepared, n)
       const fields = {
         method: prepared.request.method,
@@ -259,20 +279,20 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
         ))
     }
 
-    /** Remembers whether the request may have arrived. */
-    const delivered = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+    /** An attempt whose answer can be read. Remembers whether the request may have arrived. */
+    const delivered = <A>(prepared: Prepared<A>, n: number): Effect.Effect<A, TransportError> => {
       const { delivery, request: { pool } } = prepared
       return Effect.suspend(() => {
         const before = delivery.maybe
         delivery.maybe = true
-        return Effect.tapError(observed(prepared, n), (error) =>
+        return Effect.tapError(Effect.flatMap(observed(prepared, n), prepared.read), (error) =>
           Effect.sync(() => {
             if (TinkexError.disposition(error, operationClasses[pool]).certainlyNotSent) delivery.maybe = before
           }))
       })
     }
 
-    const refusal = (prepared: Prepared, reopensIn: Duration.Duration): Effect.Effect<never, TransportError> =>
+    const refusal = (prepared: Prepared<unknown>, reopensIn: Duration.Duration): Effect.Effect<never, TransportError> =>
       Effect.zipRight(
         telemetry.emit({ _tag: "BreakerRejected", tenant: tenant.label, operation: prepared.request.pool }),
         Effect.fail(
@@ -286,7 +306,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       )
 
     /** Breaker permit and attempt; the outcome goes to breaker and limiter, once. */
-    const judged = (prepared: Prepared, n: number): Effect.Effect<Answer, TransportError> => {
+    const judged = <A>(prepared: Prepared<A>, n: number): Effect.Effect<A, TransportError> => {
       const { pool } = prepared.request
       const breaker = breakers[pool]
       const run = Effect.flatMap(limiter.started, (epoch) =>
@@ -305,7 +325,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
       )
     }
 
-    const refuseIfOpen = (prepared: Prepared): Effect.Effect<void, TransportError> => {
+    const refuseIfOpen = (prepared: Prepared<unknown>): Effect.Effect<void, TransportError> => {
       const breaker = breakers[prepared.request.pool]
       return breaker === undefined
         ? Effect.void
@@ -317,7 +337,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
             : Effect.void)
     }
 
-    const waitOut = (prepared: Prepared, left: number): Effect.Effect<void, TransportError> =>
+    const waitOut = (prepared: Prepared<unknown>, left: number): Effect.Effect<void, TransportError> =>
       Effect.flatMap(limiter.remaining, (remaining) => {
         const millis = Duration.toMillis(remaining)
         if (millis === 0) return Effect.void
@@ -337,7 +357,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
 
     const recently = Effect.map(Clock.currentTimeNanos, (now) => Number(now / 1_000_000n) < throttledUntil)
 
-    const throttled = (inside: Effect.Effect<Answer | typeof again, TransportError>) =>
+    const throttled = <A>(inside: Effect.Effect<A, TransportError>) =>
       Effect.flatMap(recently, (recent) => recent ? inGate(throttle, inside, undefined) : inside)
 
     const inGate = <A>(
@@ -347,17 +367,16 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     ): Effect.Effect<A, TransportError> => Effect.catchTag(gate.withPermit(inside, { bytes }), "GateFull", Effect.die) // no gate here limits its waiters
 
     /** One attempt and all that it has to pass. `left` is the time that remains, in milliseconds. */
-    const pass = (prepared: Prepared, n: number, left: number): Effect.Effect<Answer, TransportError> => {
+    const pass = <A>(prepared: Prepared<A>, n: number, left: number): Effect.Effect<A, TransportError> => {
       const { pool, weight } = prepared.request
       const gate = gateOf(pool)
       if (!prepared.guarded) return inGate(gate, delivered(prepared, n), undefined)
       const last = Effect.flatMap(
         limiter.shouldBackoff,
-        (wait): Effect.Effect<Answer | typeof again, TransportError> =>
-          wait ? Effect.succeed(again) : judged(prepared, n)
+        (wait): Effect.Effect<A | typeof again, TransportError> => wait ? Effect.succeed(again) : judged(prepared, n)
       )
       const inside = pool === "sampling" ? throttled(last) : last
-      const once: Effect.Effect<Answer, TransportError> = refuseIfOpen(prepared).pipe(
+      const once: Effect.Effect<A, TransportError> = refuseIfOpen(prepared).pipe(
         Effect.zipRight(waitOut(prepared, left)),
         Effect.zipRight(
           pool === "sampling"
@@ -365,19 +384,23 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
             ? Effect.flatMap(recently, (recent) => inGate(gate, inside, (weight ?? prepared.bytes) * (recent ? 20 : 1)))
             : inGate(gate, inside, weight ?? prepared.bytes)
         ),
-        Effect.flatMap((answer) => answer === again ? once : Effect.succeed(answer))
+        Effect.flatMap((answer) => answer === again ? once : Effect.succeed(answer as A)) // the one mark or an answer
       )
       return once
     }
 
-    const send = (request: Request): Effect.Effect<Answer, TransportError> =>
+    const call = <A>(
+      request: Request,
+      read: (answer: Answer) => Effect.Effect<A, TransportError>
+    ): Effect.Effect<A, TransportError> =>
       Effect.flatMap(Clock.currentTimeMillis, (start) => {
-        const prepared = prepare(request)
+        const prepared = prepare(request, read)
         const times = request.times ?? settings.retry.times
         const operationClass = operationClasses[request.pool]
+        let refusals = 0
         let deadline = start + Duration.toMillis(settings.timeouts.call)
 
-        const fail = (error: TransportError, n: number): Effect.Effect<Answer, TransportError> => {
+        const fail = (error: TransportError, n: number): Effect.Effect<A, TransportError> => {
           const { retry } = TinkexError.disposition(error, operationClass)
           switch (retry._tag) {
             case "Pause":
@@ -391,11 +414,14 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
               })
             case "Backoff":
             case "After":
-              return n >= times ? Effect.fail(error) : repeat(
-                error,
-                n,
-                policy.delay(n + 1, retry._tag === "After" ? retry.delay : undefined)
-              )
+              return n >= times ||
+                  (retry._tag === "Backoff" && retry.atMost !== undefined && refusals++ >= retry.atMost) ?
+                Effect.fail(error) :
+                repeat(
+                  error,
+                  n,
+                  policy.delay(n + 1, retry._tag === "After" ? retry.delay : undefined)
+                )
             default:
               return Effect.fail(error)
           }
@@ -405,7 +431,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
           error: TransportError,
           n: number,
           wait: Effect.Effect<Duration.Duration>
-        ): Effect.Effect<Answer, TransportError> =>
+        ): Effect.Effect<A, TransportError> =>
           Effect.flatMap(Effect.zip(wait, Clock.currentTimeMillis), ([delay, now]) => {
             const delayMs = Math.ceil(Duration.toMillis(delay))
             if (now + delayMs >= deadline) return Effect.fail(error)
@@ -425,7 +451,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
             )
           })
 
-        const loop = (n: number): Effect.Effect<Answer, TransportError> =>
+        const loop = (n: number): Effect.Effect<A, TransportError> =>
           Effect.flatMap(
             Clock.currentTimeMillis,
             (now) => Effect.catchAll(pass(prepared, n, deadline - now), (error) => fail(error, n))
@@ -433,21 +459,23 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
 
         const tried = prepared.guarded ? Effect.zipRight(budget.deposit, loop(0)) : loop(0)
         // the last attempt may not have arrived, an earlier one may have
-        const call = Effect.mapError(
+        const all = Effect.mapError(
           tried,
           (error) => prepared.delivery.maybe ? TinkexError.mayHaveArrived(error) : error
         )
         return settings.tracing
-          ? Effect.withSpan(call, `tinkex ${request.method} ${prepared.route}`, {
+          ? Effect.withSpan(all, `tinkex ${request.method} ${prepared.route}`, {
             kind: "client",
             captureStackTrace: false,
             attributes: { "tinkex.operation": request.pool, "tinkex.tenant": tenant.label }
           })
-          : call
+          : all
       })
 
+    const send: Transport["send"] = (request) => call(request, Effect.succeed)
+
     const json: Transport["json"] = (request, schema) =>
-      Effect.flatMap(send(request), (answer) => decodeAnswer(answer, schema, request.operation, redact))
+      call(request, (answer) => decodeAnswer(answer, schema, request.operation, redact))
 
     const self: InternalTransport = {
       settings,
@@ -475,7 +503,10 @@ const statusOf = (exit: Exit.Exit<Answer, TransportError>): number | undefined =
 const tagOf = (exit: Exit.Exit<Answer, TransportError>): string =>
   failureOf(exit)?._tag ?? (Exit.isInterrupted(exit) ? "Interrupted" : "Defect")
 
-const outcomeOf = (exit: Exit.Exit<Answer, TransportError>, operationClass: OperationClass): CircuitBreaker.Outcome => {
+const outcomeOf = (
+  exit: Exit.Exit<unknown, TransportError>,
+  operationClass: OperationClass
+): CircuitBreaker.Outcome => {
   if (Exit.isSuccess(exit)) return "success"
   const error = failureOf(exit)
   return error === undefined ? "ignore" : TinkexError.disposition(error, operationClass).breaker
