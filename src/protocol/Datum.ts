@@ -308,7 +308,7 @@ export const fromRollout = (rollout: {
   const start = Math.max(prompt.length - 1, 0)
   const aligned = (field: string, values: number | ArrayLike<number>): TensorData.TensorData => {
     const data = new Float32Array(n)
-    if (field === "advantages" && !Array.isArray(values) && !ArrayBuffer.isView(values)) {
+    if (field !== "logprobs" && !Array.isArray(values) && !ArrayBuffer.isView(values)) {
       data.fill(float(values, field), start)
     } else {
       checkFloats(values, field, { finite: true })
