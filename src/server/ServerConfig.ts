@@ -51,6 +51,8 @@ export interface Options {
 export interface Limits {
   /** Bytes of a request body, after decompression; beyond it 413. */
   readonly bodyBytes: number
+  /** Bytes of all bodies that are being received at one time; beyond it 429. */
+  readonly uploadBytes: number
   /** Training runs in memory at one time. */
   readonly models: number
   /** Samplers in the engine at one time; others wait on disk and are brought back when they are asked. */
@@ -65,8 +67,10 @@ export interface Limits {
   readonly sessions: number
   /** Results with a larger body are announced first when the client allows it (wire-protocol 2.7). */
   readonly inlineResultBytes: number
-  /** Results kept for reading again; beyond it those that were read go first, oldest first. */
+  /** Bytes of results kept for reading again; beyond it those that were read go, oldest first. */
   readonly resultBytes: number
+  /** Bytes of results; from there on new work gets 429, and at twice as many those that nobody reads go, oldest first. */
+  readonly unreadResultBytes: number
 }
 
 /**
@@ -75,6 +79,7 @@ export interface Limits {
  */
 export const defaultLimits: Limits = {
   bodyBytes: 64 * 1024 * 1024,
+  uploadBytes: 512 * 1024 * 1024,
   models: 64,
   samplers: 64,
   queuedOperations: 256,
@@ -82,7 +87,8 @@ export const defaultLimits: Limits = {
   concurrentSamples: 256,
   sessions: 1024,
   inlineResultBytes: 1024 * 1024,
-  resultBytes: 256 * 1024 * 1024
+  resultBytes: 256 * 1024 * 1024,
+  unreadResultBytes: 512 * 1024 * 1024
 }
 
 /**

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import * as Harness from "./fixtures/harness.js"
 
@@ -24,6 +25,8 @@ describe("Sessions", () => {
       }
       assert.deepInclude(yield* h.server.stats, { sessions: 1, runs: 1, samplers: 1 })
       yield* TestClock.adjust("330 seconds")
+      // the sampler's weights are taken off a real disk, which takes a time of its own
+      yield* Harness.until(Effect.sync(() => h.engine.runs.size === 0))
       assert.deepInclude(yield* h.server.stats, { sessions: 0, runs: 0, samplers: 0 })
       assert.include(h.methods(), "releaseRun")
       assert.include(h.methods(), "releaseSampler")
@@ -66,6 +69,44 @@ describe("Sessions", () => {
       assert.strictEqual((yield* h.retrieve(pass.body.request_id)).body.metrics["loss:sum"], 2)
       const found = yield* h.post("/sessions/search", { session_id: session })
       assert.deepStrictEqual(found.body.sessions[0].status, { type: "client_finished", reason: { type: "success" } })
+    }))
+
+  it.scoped("give back their runs and samplers when they are finished, and room for the next", () =>
+    Effect.gen(function*() {
+      const h = yield* Harness.make({ limits: { models: 2 } })
+      for (let program = 0; program < 20; program++) {
+        const model = yield* h.model
+        const session = model.split(":")[0]!
+        yield* h.post("/save_weights_for_sampler", { model_id: model, seq_id: 1, sampling_session_seq_id: 0 })
+        const step = yield* h.optimStep(model, 2)
+        // an absent seq_id does not hold up the end
+        const last = yield* h.optimStep(model, 4)
+        yield* h.post(`/sessions/${session}/finish`, { reason: { type: "success" }, detail: null })
+        for (const { body } of [step, last]) {
+          assert.strictEqual((yield* h.retrieve(body.request_id)).body.error, undefined, `program ${program}`)
+        }
+        assert.isTrue(h.methods().includes("createRun"))
+      }
+      yield* Harness.until(Effect.map(h.server.stats, ({ runs }) => runs === 0))
+      assert.deepInclude(yield* h.server.stats, { sessions: 0, runs: 0, samplers: 0 })
+      assert.strictEqual(h.engine.runs.size, 0)
+      assert.strictEqual(h.engine.samplers.size, 0)
+      // one that is told to end while its work goes on is waited for
+      const models = [yield* h.model, yield* h.model]
+      const resume = yield* h.engine.pause
+      const step = yield* h.optimStep(models[0]!, 1)
+      yield* h.post(`/sessions/${models[0]!.split(":")[0]}/finish`, { reason: { type: "success" }, detail: null })
+      const created = yield* h.post("/create_model", {
+        session_id: models[1]!.split(":")[0],
+        model_seq_id: 1,
+        base_model: "test/tiny",
+        lora_config: { rank: 8 }
+      })
+      const poll = yield* Effect.fork(h.retrieve(created.body.request_id))
+      yield* h.held(1)
+      yield* resume
+      assert.strictEqual((yield* Fiber.join(poll)).body.error, undefined)
+      assert.strictEqual((yield* h.retrieve(step.body.request_id)).body.error, undefined)
     }))
 
   it.scoped("are listed, newest first, with what was made in them", () =>

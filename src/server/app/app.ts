@@ -9,17 +9,16 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as OpenApi from "@effect/platform/OpenApi"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { prefix } from "../../protocol/Routes.js"
 import { TinkerCompleteApi } from "../../protocol/TinkerApi.js"
-import { Uploads } from "../futures/uploads.js"
-import { unauthorized } from "../http/auth.js"
+import { authorize } from "../http/auth.js"
 import * as Body from "../http/body.js"
 import * as Http from "../http/http.js"
 import { localPath } from "../http/location.js"
 import { notFound, Refusal } from "../http/refusal.js"
 import { Tokens } from "../http/tokens.js"
+import { Uploads } from "../http/uploads.js"
 import { routes as checkpointRoutes } from "../routes/checkpoints.js"
 import { routes as fileRoutes } from "../routes/files.js"
 import { routes as futureRoutes } from "../routes/futures.js"
@@ -32,6 +31,7 @@ import { routes as trainingRoutes } from "../routes/training.js"
 import { routes as weightRoutes } from "../routes/weights.js"
 import type { Stats } from "../Server.js"
 import { ServerConfig } from "../ServerConfig.js"
+import { monotonic } from "../time.js"
 import type { Counts } from "./countedEngine.js"
 import { FaultInjector } from "./FaultInjector.js"
 import * as Faults from "./faults.js"
@@ -51,21 +51,18 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, wor
   const faults = yield* FaultInjector
   const tokens = yield* Tokens
   const metrics = yield* ServerMetrics.make(stats, work)
-  const reader = Body.make(config.limits.bodyBytes, yield* Uploads)
+  const reader = Body.make({ each: config.limits.bodyBytes, together: config.limits.uploadBytes }, yield* Uploads)
 
   /** The answer to whoever may have it. */
   const answer = <R>(
     route: Guarded<R>,
     request: HttpServerRequest.HttpServerRequest,
-    info: Http.RequestInfo,
-    now: number
+    info: Http.RequestInfo
   ) =>
-    Effect.suspend(() => {
-      const refusal = route.open
-        ? undefined
-        : unauthorized(request.headers, config.apiKey, (text) => tokens.isJwt(text, now))
-      return refusal === undefined ? Effect.scoped(route.handler) : Effect.fail(refusal)
-    }).pipe(
+    Effect.zipRight(
+      route.open ? Effect.void : authorize(request.headers, config.apiKey, tokens.isJwt),
+      Effect.scoped(route.handler)
+    ).pipe(
       Effect.provideService(Http.RequestInfo, info),
       Effect.provideService(Http.BodyReader, reader),
       Effect.catchAllCause((cause) => failed(cause, info))
@@ -75,12 +72,12 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, wor
   const serve = <R>(endpoint: string, route: Guarded<R>) =>
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
-      const started = yield* Clock.currentTimeMillis
+      const started = yield* monotonic
       const info: Http.RequestInfo = { endpoint, modelId: undefined, seqId: undefined, requestId: undefined }
       const point = { endpoint, method: request.method, path: localPath(request.url).path }
       const early = yield* Effect.flatMap(faults({ ...point, phase: "request" }), Faults.beforeRequest)
       if (early !== undefined) return early
-      const response = yield* answer(route, request, info, started)
+      const response = yield* answer(route, request, info)
       yield* metrics.answered(endpoint, response.status, started)
       const iteration = Number(request.headers["x-tinker-request-iteration"] ?? Number.NaN)
       const injected = yield* faults({

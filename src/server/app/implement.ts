@@ -16,9 +16,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
-import * as Body from "../http/body.js"
 import { sha256 } from "../http/hash.js"
 import { BodyReader, json, type Provided, type Route } from "../http/http.js"
+import * as Json from "../http/json.js"
 import type { Refusal } from "../http/refusal.js"
 
 type OfName<Endpoints extends HttpApiEndpoint.HttpApiEndpoint.Any, Name extends string> =
@@ -63,7 +63,7 @@ const toRoute = (
   handle: (request: unknown) => Effect.Effect<unknown, Refusal, Provided>
 ): Route => {
   const decoder = (schema: Option.Option<Schema.Schema.All>) =>
-    Option.getOrUndefined(Option.map(schema, (_) => Body.decode(_ as AnySchema))) // the description types schemas loosely
+    Option.getOrUndefined(Option.map(schema, (_) => Json.decode(_ as AnySchema))) // the description types schemas loosely
   const decodePath = decoder(endpoint.pathSchema)
   const decodeQuery = decoder(endpoint.urlParamsSchema)
   const decodePayload = decoder(endpoint.payloadSchema)
@@ -83,7 +83,7 @@ const toRoute = (
       }
       if (decodePayload !== undefined) {
         const bytes = yield* Effect.flatMap(BodyReader, (reader) => reader.bytes)
-        request["payload"] = yield* Effect.flatMap(Body.parseJson(bytes), decodePayload)
+        request["payload"] = yield* Effect.flatMap(Json.parseJson(bytes), decodePayload)
         request["fingerprint"] = sha256(endpoint.path, bytes)
       }
       const answer = yield* handle(request)

@@ -22,9 +22,9 @@ export const loraOf = (
 ): Effect.Effect<LoraConfig | null, Refusal> => {
   if (config === undefined) return Effect.succeed(null)
   const { rank, trainAttn, trainMlp, trainUnembed } = config
-  if (rank <= 0) return Effect.fail(badRequest("lora_config.rank must be positive"))
+  if (rank <= 0) return Effect.fail(badRequest(`lora_config.rank must be positive, got ${rank}`))
   if ((rank & (rank - 1)) !== 0 || rank > maxRank) {
-    return Effect.fail(badRequest(`lora_config.rank must be a power of 2, at most ${maxRank}`))
+    return Effect.fail(badRequest(`lora_config.rank must be a power of 2, at most ${maxRank}, got ${rank}`))
   }
   if (!trainAttn && !trainMlp && !trainUnembed) {
     return Effect.fail(

@@ -3,12 +3,12 @@
  *
  * @internal
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as MetricNames from "../../observability/MetricNames.js"
 import * as Metrics from "../../observability/Metrics.js"
 import * as PrometheusExport from "../../observability/PrometheusExport.js"
 import type { Stats } from "../Server.js"
+import { monotonic } from "../time.js"
 import type { Counts } from "./countedEngine.js"
 
 const gauges: ReadonlyArray<readonly [keyof Stats, string, MetricNames.MetricDefinition["unit"], string]> = [
@@ -71,7 +71,7 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, wor
   return {
     /** Counts an answer; `started` is when its request came. */
     answered: (endpoint: string, status: number, started: number): Effect.Effect<void> =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.flatMap(monotonic, (now) =>
         Effect.zipRight(
           metrics.increment(requests, 1, { endpoint, status: String(status) }),
           metrics.recordHistogram(duration, now - started, { endpoint })

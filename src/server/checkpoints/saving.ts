@@ -12,6 +12,7 @@ import * as Results from "../futures/results.js"
 import { badRequest, type Refusal } from "../http/refusal.js"
 import type { Prepared } from "../runs/OperationQueue.js"
 import type { Run } from "../runs/Runs.js"
+import { metadataOf } from "../sessions/metadata.js"
 import { CheckpointStore, type Entry, isName, takenText } from "./CheckpointStore.js"
 
 /** @internal */
@@ -58,12 +59,14 @@ const tenYears = 10 * 366 * 24 * 3600
 /** @internal */
 export const checkTtl = (seconds: number | null | undefined): Either.Either<void, Refusal> =>
   typeof seconds === "number" && (seconds < 1 || seconds > tenYears)
-    ? Either.left(badRequest("ttl_seconds: expected seconds from 1 to 10 years, or nothing, got another number"))
+    ? Either.left(
+      badRequest(`ttl_seconds: expected seconds from 1 to ${tenYears} (10 years), or nothing, got ${seconds}`)
+    )
     : Either.right(void 0)
 
-const checkSave = (save: Save): Either.Either<void, Refusal> =>
+const checkSave = (save: Save): Either.Either<unknown, Refusal> =>
   isName(save.name)
-    ? checkTtl(save.ttlSeconds)
+    ? Either.flatMap(checkTtl(save.ttlSeconds), () => metadataOf(save.userMetadata ?? {}))
     : Either.left(badRequest(
       "path: expected a name of 1 to 255 letters, digits, '_', '-' and '.' that does not begin with '-' or '.', got another text"
     ))

@@ -3,16 +3,16 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { type Refusal, tooMany } from "../http/refusal.js"
 import { ServerConfig } from "../ServerConfig.js"
+import { judging } from "../time.js"
 
 /**
  * A result as it goes to a client: an object of JSON, or one of the heavy kinds that travel as protobuf to those who
@@ -70,6 +70,8 @@ export type Poll =
  * @category services
  */
 export class Futures extends Context.Tag("tinkex/server/Futures")<Futures, {
+  /** Why nothing more may be promised, when results that nobody reads take as much memory as they may. */
+  readonly unsafeFull: () => Refusal | undefined
   /** Promises a result under `id`. `queue` is asked when a client polls in vain. */
   readonly submit: (id: string, queue: Effect.Effect<QueueState>) => Effect.Effect<void>
   /** Keeps the promise, once; a second time is ignored. */
@@ -92,7 +94,6 @@ interface Entry {
   outcome: Poll | undefined
   settledAt: number
   bytes: number
-  read: boolean
 }
 
 /** Ids of dropped results that are remembered, to answer 410 rather than 404. */
@@ -107,7 +108,10 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
     const config = yield* ServerConfig
     const entries = new Map<string, Entry>()
     const dropped = new Set<string>()
+    /** Those of the entries that were read, in that order. */
+    const read = new Map<string, Entry>()
     const shutdown = yield* Deferred.make<void>()
+    const { resultBytes, unreadResultBytes } = config.limits
     const retention = Duration.toMillis(config.resultRetention)
     let bytes = 0
     let pending = 0
@@ -115,6 +119,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
 
     const drop = (id: string, entry: Entry): void => {
       entries.delete(id)
+      read.delete(id)
       bytes -= entry.bytes
       dropped.add(id)
       if (dropped.size > rememberedIds) {
@@ -125,46 +130,66 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       }
     }
 
-    /** Settled entries are re-inserted when they settle, so that the map's order is the order of settling. */
-    const sweep = (now: number): void => {
-      for (const [id, entry] of entries) {
-        if (entry.outcome === undefined) continue
-        if (entry.settledAt + retention <= now) drop(id, entry)
-      }
-      if (bytes <= config.limits.resultBytes) return
-      for (const [id, entry] of entries) {
-        if (entry.read && entry.outcome !== undefined) drop(id, entry)
-        if (bytes <= config.limits.resultBytes) return
+    /** Drops settled entries, the first first, until few enough bytes are kept. */
+    const shrink = (from: ReadonlyMap<string, Entry>, limit: number): void => {
+      if (bytes <= limit) return
+      for (const [id, entry] of from) {
+        if (entry.outcome !== undefined) drop(id, entry)
+        if (bytes <= limit) return
       }
     }
+
+    const shrinkAll = (): void => {
+      shrink(read, resultBytes)
+      // what was taken in before there was no more room still comes; it may not fill the memory either
+      shrink(entries, 2 * unreadResultBytes)
+    }
+
+    const sweep = (now: number): void => {
+      for (const [id, entry] of entries) {
+        if (entry.outcome !== undefined && entry.settledAt + retention <= now) drop(id, entry)
+      }
+      shrinkAll()
+    }
+
+    const now = yield* judging(
+      Duration.max(Duration.seconds(1), Duration.times(config.resultRetention, 0.1)),
+      (now) => Effect.sync(() => sweep(now))
+    )
+
+    const unsafeFull = (): Refusal | undefined =>
+      bytes < unreadResultBytes
+        ? undefined
+        : tooMany(`${bytes} bytes of results wait to be read; read them, then submit again`, 1)
 
     const submit = (id: string, queue: Effect.Effect<QueueState>) =>
       Effect.map(Deferred.make<Poll>(), (done) => {
         pending++
-        entries.set(id, { done, queue, outcome: undefined, settledAt: 0, bytes: 0, read: false })
+        entries.set(id, { done, queue, outcome: undefined, settledAt: 0, bytes: 0 })
       })
 
     const settle = Effect.fnUntraced(function*(id: string, outcome: Either.Either<Result, Failure>) {
-      const now = yield* Clock.currentTimeMillis
+      const settledAt = yield* now
       const entry = entries.get(id)
       if (entry === undefined || entry.outcome !== undefined) return
       entry.outcome = Either.isRight(outcome)
         ? { _tag: "Ready", result: outcome.right }
         : { _tag: "Failed", failure: outcome.left }
-      entry.settledAt = now
+      entry.settledAt = settledAt
       entry.bytes = Either.isRight(outcome) ? outcome.right.bytes : outcome.left.error.length
       bytes += entry.bytes
       pending--
+      // so that the map's order is that of settling
       entries.delete(id)
       entries.set(id, entry)
-      if (bytes > config.limits.resultBytes) sweep(now)
+      shrinkAll()
       yield* Deferred.succeed(entry.done, entry.outcome)
     })
 
-    const outcomeOf = (entry: Entry): Effect.Effect<Poll> =>
+    const outcomeOf = (id: string, entry: Entry): Effect.Effect<Poll> =>
       Effect.suspend(() => {
         if (entry.outcome === undefined) return Effect.map(entry.queue, (queue) => ({ _tag: "Pending", queue }))
-        entry.read = true
+        if (entries.get(id) === entry) read.set(id, entry)
         return Effect.succeed(entry.outcome)
       })
 
@@ -172,7 +197,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       Effect.suspend(() => {
         const entry = entries.get(id)
         if (entry === undefined) return Effect.succeed(dropped.has(id) ? gone : unknown)
-        if (entry.outcome !== undefined) return outcomeOf(entry)
+        if (entry.outcome !== undefined) return outcomeOf(id, entry)
         return Effect.acquireUseRelease(
           Effect.sync(() => held++),
           () =>
@@ -181,16 +206,11 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
               config.longPoll
             ),
           () => Effect.sync(() => held--)
-        ).pipe(Effect.zipRight(outcomeOf(entry)))
+        ).pipe(Effect.zipRight(outcomeOf(id, entry)))
       })
 
-    yield* Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sync(() => sweep(now))).pipe(
-      Effect.schedule(Schedule.spaced(Duration.max(Duration.seconds(1), Duration.times(config.resultRetention, 0.1)))),
-      Effect.interruptible,
-      Effect.forkScoped
-    )
-
     return {
+      unsafeFull,
       submit,
       settle,
       poll,

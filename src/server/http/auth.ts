@@ -4,6 +4,7 @@
  * @internal
  */
 import type * as Headers from "@effect/platform/Headers"
+import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { equal } from "./hash.js"
 import { Refusal } from "./refusal.js"
@@ -15,19 +16,24 @@ const keyOf = (headers: Headers.Headers): string | undefined => {
 }
 
 /**
- * Why a request is turned away, if it is. The comparison takes as long for a wrong key as for the right one.
+ * Turns away who has no key. The comparison takes as long for a wrong key as for the right one.
  *
  * @internal
  */
-export const unauthorized = (
+export const authorize = (
   headers: Headers.Headers,
   apiKey: Redacted.Redacted | undefined,
-  isToken: (text: string) => boolean
-): Refusal | undefined => {
-  if (apiKey === undefined) return undefined
+  isToken: (text: string) => Effect.Effect<boolean>
+): Effect.Effect<void, Refusal> => {
+  if (apiKey === undefined) return Effect.void
   const key = keyOf(headers)
-  if (key === undefined) return new Refusal({ status: 401, detail: "This server needs a key: send it as X-API-Key" })
-  return equal(key, Redacted.value(apiKey)) || isToken(key)
-    ? undefined
-    : new Refusal({ status: 401, detail: "The key in X-API-Key is not the key of this server" })
+  if (key === undefined) {
+    return Effect.fail(new Refusal({ status: 401, detail: "This server needs a key: send it as X-API-Key" }))
+  }
+  if (equal(key, Redacted.value(apiKey))) return Effect.void
+  return Effect.filterOrFail(
+    isToken(key),
+    (good) => good,
+    () => new Refusal({ status: 401, detail: "The key in X-API-Key is not the key of this server" })
+  )
 }

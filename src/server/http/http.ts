@@ -11,8 +11,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { UntypedFuture } from "../../protocol/Futures.js"
-import * as Body from "./body.js"
+import type * as Body from "./body.js"
 import { sha256 } from "./hash.js"
+import * as Json from "./json.js"
 import type { Refusal } from "./refusal.js"
 
 /**
@@ -91,13 +92,13 @@ export const post = <A, I>(
   payload: Schema.Schema<A, I>,
   handle: (payload: A, fingerprint: string) => Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal, Provided>
 ): Route => {
-  const decode = Body.decode(payload)
+  const decode = Json.decode(payload)
   return route(
     "POST",
     path,
     Effect.gen(function*() {
       const bytes = yield* Effect.flatMap(BodyReader, (reader) => reader.bytes)
-      const value = yield* Effect.flatMap(Body.parseJson(bytes), decode)
+      const value = yield* Effect.flatMap(Json.parseJson(bytes), decode)
       return yield* handle(value, sha256(path, bytes))
     })
   )

@@ -7,27 +7,21 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
+import { monotonic, wall } from "../time.js"
 import { equal, hmac, secret } from "./hash.js"
 
-/** How long a bearer token holds. */
-const jwtSeconds = 3600
-
-/**
- * How long a link to a file holds.
- *
- * @internal
- */
-export const linkMillis = 3_600_000
+/** How long a bearer token and a link hold. What is told is by the clock of the machine, what counts is `monotonic`. */
+const lifetime = 3_600_000
 
 /** @internal */
 export interface Tokens {
   /** A bearer token for the one user that there is. */
-  readonly jwt: (now: number) => string
-  readonly isJwt: (text: string, now: number) => boolean
-  /** The last part of a link: what it leads to, until when, and that this server says so. */
-  readonly link: (path: TinkerPath.TinkerPath, expires: number) => string
+  readonly jwt: Effect.Effect<string>
+  readonly isJwt: (text: string) => Effect.Effect<boolean>
+  /** The last part of a link: what it leads to, until when, and that this server says so. Tells when it ends, too. */
+  readonly link: (path: TinkerPath.TinkerPath) => Effect.Effect<{ readonly token: string; readonly expires: number }>
   /** Where a link leads, if it is of this server and has not expired. */
-  readonly follow: (token: string, now: number) => TinkerPath.TinkerPath | undefined
+  readonly follow: (token: string) => Effect.Effect<TinkerPath.TinkerPath | undefined>
 }
 
 /** @internal */
@@ -45,31 +39,38 @@ export const make = (key: Uint8Array): Tokens => {
     return dot > 0 && equal(text, signed(text.slice(0, dot))) ? text.slice(0, dot) : undefined
   }
   return {
-    jwt: (now) => {
+    jwt: Effect.zipWith(wall, monotonic, (now, start) => {
       const claims = {
         iss: "passport-local",
         sub: "tml:organization_user:local",
         org_id: "local",
         email: "",
-        exp: Math.floor(now / 1000) + jwtSeconds
+        exp: Math.floor((now + lifetime) / 1000),
+        until: start + lifetime
       }
       return signed(`${header}.${encode(JSON.stringify(claims))}`)
-    },
-    isJwt: (text, now) => {
-      const body = verified(text)
-      if (body === undefined || !body.startsWith(`${header}.`)) return false
-      // signed by this server, so it holds what `jwt` put in
-      const claims: { readonly exp: number } = JSON.parse(decode(body.slice(header.length + 1)))
-      return claims.exp * 1000 > now
-    },
-    link: (path, expires) => signed(encode(`${expires} ${TinkerPath.format(path)}`)),
-    follow: (token, now) => {
-      const body = verified(token)
-      if (body === undefined || body.includes(".")) return undefined
-      const text = decode(body)
-      const space = text.indexOf(" ")
-      return Number(text.slice(0, space)) > now ? TinkerPath.unsafeParse(text.slice(space + 1)) : undefined
-    }
+    }),
+    isJwt: (text) =>
+      Effect.map(monotonic, (now) => {
+        const body = verified(text)
+        if (body === undefined || !body.startsWith(`${header}.`)) return false
+        // signed by this server, so it holds what `jwt` put in
+        const claims: { readonly until: number } = JSON.parse(decode(body.slice(header.length + 1)))
+        return claims.until > now
+      }),
+    link: (path) =>
+      Effect.zipWith(wall, monotonic, (now, start) => ({
+        token: signed(encode(`${start + lifetime} ${TinkerPath.format(path)}`)),
+        expires: now + lifetime
+      })),
+    follow: (token) =>
+      Effect.map(monotonic, (now) => {
+        const body = verified(token)
+        if (body === undefined || body.includes(".")) return undefined
+        const text = decode(body)
+        const space = text.indexOf(" ")
+        return Number(text.slice(0, space)) > now ? TinkerPath.unsafeParse(text.slice(space + 1)) : undefined
+      })
   }
 }
 

@@ -3,7 +3,6 @@
  *
  * @internal
  */
-import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -18,6 +17,7 @@ import { conflict, notFound } from "../http/refusal.js"
 import { Runs } from "../runs/Runs.js"
 import { Samplers } from "../samplers/Samplers.js"
 import { Sessions } from "../sessions/Sessions.js"
+import { wall } from "../time.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {
@@ -105,7 +105,7 @@ export const routes = Effect.gen(function*() {
       Effect.gen(function*() {
         const self = yield* pathOf(path)
         yield* checkTtl(ttlSeconds)
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* wall
         yield* stored(
           checkpoints.update(self, { expiresAt: ttlSeconds === null ? undefined : now + ttlSeconds * 1000 })
         )

@@ -5,7 +5,6 @@
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -14,17 +13,17 @@ import { archived } from "../checkpoints/checkpointFiles.js"
 import { pathOf, stored } from "../checkpoints/checkpointPath.js"
 import { CheckpointStore } from "../checkpoints/CheckpointStore.js"
 import * as Tar from "../checkpoints/tar.js"
-import * as Body from "../http/body.js"
 import { json, open, route } from "../http/http.js"
+import * as Json from "../http/json.js"
 import { origin } from "../http/location.js"
 import { forbidden } from "../http/refusal.js"
-import { linkMillis, Tokens } from "../http/tokens.js"
+import { Tokens } from "../http/tokens.js"
 import { ServerConfig } from "../ServerConfig.js"
 
-const decodeCheckpoint = Body.decode(
+const decodeCheckpoint = Json.decode(
   Schema.Struct({ run: Schema.String, kind: Schema.String, name: Schema.String })
 )
-const decodeFile = Body.decode(Schema.Struct({ token: Schema.String, file: Schema.String }))
+const decodeFile = Json.decode(Schema.Struct({ token: Schema.String, file: Schema.String }))
 const encodeUrl = Schema.encode(ArchiveUrl)
 
 /** @internal */
@@ -34,12 +33,11 @@ export const routes = Effect.gen(function*() {
   const tokens = yield* Tokens
 
   const follow = (token: string) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const path = tokens.follow(token, now)
-      return path === undefined
-        ? Effect.fail(forbidden("The link is not of this server, or it has expired"))
-        : Effect.succeed(path)
-    })
+    Effect.filterOrFail(
+      tokens.follow(token),
+      (path) => path !== undefined,
+      () => forbidden("The link is not of this server, or it has expired")
+    )
 
   return [
     route(
@@ -51,8 +49,8 @@ export const routes = Effect.gen(function*() {
           (params) => Effect.flatMap(decodeCheckpoint(params), pathOf)
         )
         yield* stored(checkpoints.get(path))
-        const expires = (yield* Clock.currentTimeMillis) + linkMillis
-        const url = `${yield* origin(config.publicUrl)}/api/v1/files/${tokens.link(path, expires)}/archive.tar`
+        const { expires, token } = yield* tokens.link(path)
+        const url = `${yield* origin(config.publicUrl)}/api/v1/files/${token}/archive.tar`
         const body = yield* Effect.orDie(encodeUrl({ url, expires: DateTime.unsafeMake(expires) }))
         return HttpServerResponse.setHeaders(json(body, 302), {
           location: url,

@@ -66,7 +66,7 @@ const adamOf = (request: OptimStepRequest): Either.Either<AdamParams, Refusal> =
   }
   const params = request.adamParams ?? adamDefaults
   const check = (name: string, value: number, good: boolean, expected: string) =>
-    Number.isFinite(value) && good ? [] : [`adam_params.${name}: expected ${expected}, got another number`]
+    Number.isFinite(value) && good ? [] : [`adam_params.${name}: expected ${expected}, got ${value}`]
   const wrong = [
     ...check("learning_rate", params.learningRate, true, "a finite number"),
     ...check("beta1", params.beta1, params.beta1 >= 0 && params.beta1 < 1, "a number from 0, below 1"),

@@ -3,7 +3,6 @@
  *
  * @internal
  */
-import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Model from "../../protocol/Model.js"
@@ -19,13 +18,15 @@ import { Futures } from "../futures/Futures.js"
 import * as Results from "../futures/results.js"
 import { origin } from "../http/location.js"
 import { attempt, badRequest, conflict, notFound } from "../http/refusal.js"
-import { linkMillis, Tokens } from "../http/tokens.js"
+import { Tokens } from "../http/tokens.js"
 import { uuid } from "../http/uuid.js"
 import { Runs } from "../runs/Runs.js"
 import { submitOperation } from "../runs/submitOperation.js"
 import { Samplers } from "../samplers/Samplers.js"
 import { ServerConfig } from "../ServerConfig.js"
+import { checkTexts } from "../sessions/metadata.js"
 import { type Session, Sessions } from "../sessions/Sessions.js"
+import { wall } from "../time.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {
@@ -79,6 +80,7 @@ export const routes = Effect.gen(function*() {
       }),
     setProject: ({ path, payload: { projectId } }) =>
       Effect.gen(function*() {
+        yield* checkTexts({ project_id: projectId })
         const session = yield* sessions.get(path.id)
         const records = (yield* runs.list).filter((record) => record.sessionId === session.id)
         yield* Effect.forEach(records, (record) => stored(checkpoints.saveRun({ ...record, projectId })), {
@@ -116,8 +118,8 @@ export const routes = Effect.gen(function*() {
           return yield* badRequest("checkpoint_id: expected external_weights/<name>, got another kind")
         }
         const entry = yield* stored(checkpoints.get(self))
-        const expires = (yield* Clock.currentTimeMillis) + linkMillis
-        const base = `${yield* origin(config.publicUrl)}/api/v1/files/${tokens.link(self, expires)}`
+        const { expires, token } = yield* tokens.link(self)
+        const base = `${yield* origin(config.publicUrl)}/api/v1/files/${token}`
         return {
           urls: Object.fromEntries(entry.files.map(({ name }) => [name, `${base}/${name}`])),
           expires: DateTime.unsafeMake(expires)
@@ -127,6 +129,7 @@ export const routes = Effect.gen(function*() {
       Effect.gen(function*() {
         const source = yield* attempt(() => TinkerPath.unsafeParse(payload.sourcePath, "source_path"))
         yield* checkTtl(payload.ttlSeconds)
+        yield* checkTexts({ destination_project_id: payload.destinationProjectId })
         const entry = yield* stored(checkpoints.get(source))
         const owner = yield* payload.sessionId === undefined
           ? Effect.map(uuid, (id) => ({ id, projectId: payload.destinationProjectId }))
@@ -145,7 +148,7 @@ export const routes = Effect.gen(function*() {
           sessionId: owner.id,
           baseModel: entry.baseModel,
           loraRank: entry.lora?.rank ?? null,
-          createdAt: yield* Clock.currentTimeMillis,
+          createdAt: yield* wall,
           ...(owner.projectId === undefined ? {} : { projectId: owner.projectId })
         }))
         const copy = { ...source, trainingRunId: modelId }

@@ -11,9 +11,9 @@ import * as ForwardBackwardCodec from "../../protocol/ForwardBackwardCodec.js"
 import { RequestSchema } from "../../protocol/ForwardBackwardJson.js"
 import type { ForwardBackwardOutput, ForwardBackwardRequest } from "../../protocol/Training.js"
 import * as Results from "../futures/results.js"
-import * as Body from "../http/body.js"
 import { sha256 } from "../http/hash.js"
 import { BodyReader, promised, route } from "../http/http.js"
+import * as Json from "../http/json.js"
 import { attempt, badRequest, Refusal } from "../http/refusal.js"
 import type { Run } from "../runs/Runs.js"
 import { submitOperation } from "../runs/submitOperation.js"
@@ -23,7 +23,7 @@ import { validatePass } from "../runs/validatePass.js"
 export const routes = Effect.gen(function*() {
   const engine = yield* Engine
   const submit = yield* submitOperation
-  const decodeJson = Body.decode(RequestSchema)
+  const decodeJson = Json.decode(RequestSchema)
 
   const pass = (
     { data, forwardOnly, lossFn, lossFnConfig, modelId, seqId }: ForwardBackwardRequest,
@@ -73,7 +73,7 @@ export const routes = Effect.gen(function*() {
         }
         // curl calls JSON a form, fetch calls it text; what is no JSON at all is told what would be right
         const json = yield* Effect.mapError(
-          Body.parseJson(bytes),
+          Json.parseJson(bytes),
           (error) => type === undefined || type.includes("json") ? error : unsupported
         )
         return yield* jsonPass("forward_backward", bytes, json)
@@ -82,7 +82,7 @@ export const routes = Effect.gen(function*() {
     route(
       "POST",
       "/forward",
-      Effect.flatMap(body, (bytes) => Effect.flatMap(Body.parseJson(bytes), (json) => jsonPass("forward", bytes, json)))
+      Effect.flatMap(body, (bytes) => Effect.flatMap(Json.parseJson(bytes), (json) => jsonPass("forward", bytes, json)))
     )
   ]
 })

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -12,8 +11,9 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { FaultInjector } from "../app/FaultInjector.js"
 import type { Failure, Futures, QueueState, Result } from "../futures/Futures.js"
-import type { Uploads } from "../futures/uploads.js"
 import { conflict, Refusal, tooMany } from "../http/refusal.js"
+import type { Uploads } from "../http/uploads.js"
+import { monotonic } from "../time.js"
 import type { AppliedLog } from "./AppliedLog.js"
 
 /**
@@ -54,7 +54,8 @@ export type Prepared = Either.Either<Operation, Refusal | Failure>
  *
  * - An operation runs when everything below its `seq_id` has run, failed, been refused or been skipped.
  * - A `seq_id` that does not come is skipped when nothing was heard of the run for `gapTimeout` and no request body is
- *   being received, at the latest after 12 times as long; what waited behind it runs. If it comes after all it gets 409 (design.md 4).
+ *   being received, at the latest after 12 times as long; what waited behind it runs. If it comes after all it gets 409.
+ *   Time in which the server itself was not there (suspended, its thread blocked) does not count.
  * - The same `seq_id` with the same content gives the request id that was given before, with another content 409.
  * - A failed operation settles its own future and nothing else.
  *
@@ -84,6 +85,12 @@ interface Waiting {
 
 /** How many `seq_id`s back a repeated request is recognised at least. */
 const remembered = 16_384
+
+/** A timer that is so many milliseconds late tells that the thread was not there. */
+const noticeable = 50
+
+/** How long after that a gap is waited for at least, in milliseconds. */
+const grace = 1000
 
 /** Longest time that other requests can put off the skipping of a gap, in multiples of `gapTimeout`. */
 const longestWait = 12
@@ -132,7 +139,7 @@ export const make = Effect.fnUntraced(function*(options: {
   }
 
   const submit = (submission: Submission): Effect.Effect<string, Refusal> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.flatMap(monotonic, (now) =>
       Effect.suspend(() => {
         lastArrival = now
         const seqId = submission.seqId ?? highest + 1
@@ -142,6 +149,8 @@ export const make = Effect.fnUntraced(function*(options: {
         if (waiting.size >= 8 * limit) {
           return Effect.fail(tooMany(`${waiting.size} operations of ${modelId} are waiting; submit again later`, 5))
         }
+        const full = futures.unsafeFull()
+        if (full !== undefined) return Effect.fail(full)
         highest = Math.max(highest, seqId)
         const prepared = submission.prepare()
         const { fingerprint } = submission
@@ -219,6 +228,15 @@ export const make = Effect.fnUntraced(function*(options: {
     return Math.min(left, blockedSince + longestWait * gapTimeout - now)
   }
 
+  /** After an absence of our own, what came meanwhile is not read yet: it gets its time. */
+  const awake = (due: number) =>
+    Effect.map(monotonic, (now) => {
+      const late = now - due
+      if (late < noticeable) return
+      lastArrival = now - gapTimeout + Math.min(gapTimeout, Math.max(grace, late))
+      blockedSince = (blockedSince ?? now) + late
+    })
+
   const skip = (): void => {
     const lowest = Math.min(...waiting.keys())
     // a client may start at any number: only a window of what was passed over is remembered as skipped
@@ -250,11 +268,11 @@ export const make = Effect.fnUntraced(function*(options: {
     }
     if (waiting.size === 0) return draining ? Effect.succeed(false) : Effect.as(wake.await, true)
     if (draining) return Effect.as(Effect.sync(skip), true)
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    return Effect.flatMap(monotonic, (now) => {
       const left = gapLeft(now)
       return left <= 0
         ? Effect.as(Effect.sync(skip), true)
-        : Effect.as(Effect.raceFirst(wake.await, Effect.sleep(left)), true)
+        : Effect.as(Effect.raceFirst(wake.await, Effect.zipRight(Effect.sleep(left), awake(now + left))), true)
     })
   })
 

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -23,11 +22,12 @@ import { checkOptimizer, loraOf } from "../app/modelSettings.js"
 import { CheckpointStore, type RunRecord } from "../checkpoints/CheckpointStore.js"
 import { type Failure, Futures, type Result } from "../futures/Futures.js"
 import * as Results from "../futures/results.js"
-import { Uploads } from "../futures/uploads.js"
 import { badRequest, conflict, notFound, type Refusal } from "../http/refusal.js"
+import { Uploads } from "../http/uploads.js"
 import { ServerConfig } from "../ServerConfig.js"
-import { stringValues } from "../sessions/metadata.js"
+import { metadataOf } from "../sessions/metadata.js"
 import { type Session, Sessions } from "../sessions/Sessions.js"
+import { wall } from "../time.js"
 import { AppliedLog } from "./AppliedLog.js"
 import * as OperationQueue from "./OperationQueue.js"
 
@@ -91,7 +91,7 @@ interface Plan {
   readonly baseModel: string
   readonly model: ModelInfo
   readonly lora: LoraConfig | null
-  readonly userMetadata: Readonly<Record<string, unknown>> | undefined
+  readonly userMetadata: Readonly<Record<string, string>> | undefined
   readonly endpoint: string
   readonly fingerprint: string
   readonly make: Effect.Effect<Result, Failure>
@@ -122,6 +122,7 @@ export const make: Effect.Effect<
       if (run.closed) return Effect.void
       run.closed = true
       runs.delete(run.id)
+      run.session.beforeEnd.delete(run.queue.drain)
       return Effect.zipRight(Scope.close(run.scope, Exit.void), engine.releaseRun(run.id))
     })
 
@@ -140,7 +141,7 @@ export const make: Effect.Effect<
       if ((yield* checkpoints.runs).some((record) => record.modelId === modelId)) {
         return yield* conflict(`Model ${modelId} was unloaded; take another model_seq_id`)
       }
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* wall
       const scope = yield* Scope.fork(session.scope, ExecutionStrategy.sequential)
       const queue = yield* Scope.extend(
         OperationQueue.make({
@@ -162,7 +163,7 @@ export const make: Effect.Effect<
         baseModel: plan.baseModel,
         lora: plan.lora,
         createdAt: now,
-        userMetadata: plan.userMetadata === undefined ? undefined : stringValues(plan.userMetadata),
+        userMetadata: plan.userMetadata,
         queue,
         scope,
         lastRequest: now,
@@ -171,11 +172,12 @@ export const make: Effect.Effect<
       }
       runs.set(modelId, run)
       yield* Scope.addFinalizer(session.scope, close(run))
+      session.beforeEnd.add(queue.drain)
       return created(yield* queue.submit(submission))
     }).pipe(Effect.uninterruptible)
 
   const remember = (plan: Plan): Effect.Effect<void, Failure> =>
-    Effect.flatMap(Clock.currentTimeMillis, (createdAt) =>
+    Effect.flatMap(wall, (createdAt) =>
       checkpoints.saveRun({
         modelId: plan.modelId,
         sessionId: plan.session.id,
@@ -183,21 +185,29 @@ export const make: Effect.Effect<
         loraRank: plan.lora?.rank ?? null,
         createdAt,
         ...(plan.session.projectId === undefined ? {} : { projectId: plan.session.projectId }),
-        ...(plan.userMetadata === undefined ? {} : { userMetadata: stringValues(plan.userMetadata) })
+        ...(plan.userMetadata === undefined ? {} : { userMetadata: plan.userMetadata })
       })).pipe(Effect.mapError(Results.checkpointFailure))
 
-  const room: Effect.Effect<void, Failure> = Effect.suspend(() => {
-    return runs.size > config.limits.models
-      ? Effect.fail(Results.userFailure(
-        `The server holds ${config.limits.models} training runs, as many as it may. Unload one, or end a session that is no longer needed`
-      ))
-      : Effect.void
-  })
+  const isFull = Effect.sync(() => runs.size > config.limits.models)
+
+  /** Room for one more run; what is being given back is waited for. */
+  const room: Effect.Effect<void, Failure> = Effect.whenEffect(
+    Effect.zipRight(
+      sessions.released,
+      Effect.whenEffect(
+        Effect.fail(Results.userFailure(
+          `The server holds ${config.limits.models} training runs, as many as it may. Unload one, or finish a session that is no longer needed`
+        )),
+        isFull
+      )
+    ),
+    isFull
+  )
 
   const seqIdOf = (seqId: number): Effect.Effect<number, Refusal> =>
     seqId >= 0
       ? Effect.succeed(seqId)
-      : Effect.fail(badRequest("model_seq_id: expected a whole number from 0, got a smaller one"))
+      : Effect.fail(badRequest(`model_seq_id: expected a whole number from 0, got ${seqId}`))
 
   const create: Context.Tag.Service<Runs>["create"] = Effect.fnUntraced(function*(request, fingerprint) {
     if (request.sessionId === "") return yield* badRequest("session_id: expected the id of a session, got empty text")
@@ -205,6 +215,7 @@ export const make: Effect.Effect<
     const session = yield* sessions.active(request.sessionId)
     const model = yield* models.require(request.baseModel)
     const lora = yield* loraOf(request.loraConfig)
+    const userMetadata = request.userMetadata && (yield* metadataOf(request.userMetadata))
     yield* checkOptimizer(request.optimizerConfig)
     const modelId = Model.modelIdOf(session.id, yield* seqIdOf(request.modelSeqId))
     const plan: Plan = {
@@ -213,7 +224,7 @@ export const make: Effect.Effect<
       baseModel: request.baseModel,
       model,
       lora,
-      userMetadata: request.userMetadata,
+      userMetadata,
       endpoint: "create_model",
       fingerprint,
       make: Effect.suspend(() =>
@@ -240,6 +251,7 @@ export const make: Effect.Effect<
     if (request.baseModel !== undefined && Option.getOrUndefined(models.get(request.baseModel)) !== model) {
       return yield* badRequest(`base_model: expected ${model.name}, the base of the checkpoint, got another one`)
     }
+    const userMetadata = request.userMetadata && (yield* metadataOf(request.userMetadata))
     yield* checkOptimizer(request.optimizerConfig)
     const modelId = Model.modelIdOf(session.id, yield* seqIdOf(request.modelSeqId))
     const plan: Plan = {
@@ -248,7 +260,7 @@ export const make: Effect.Effect<
       baseModel: request.baseModel ?? entry.baseModel,
       model,
       lora: entry.lora,
-      userMetadata: request.userMetadata,
+      userMetadata,
       endpoint: "load_weights",
       fingerprint,
       make: Effect.suspend(() =>
@@ -273,7 +285,7 @@ export const make: Effect.Effect<
       return yield* notFound(`Model ${modelId} is not loaded: it was unloaded`)
     }
     yield* sessions.active(run.session.id)
-    run.lastRequest = yield* Clock.currentTimeMillis
+    run.lastRequest = yield* wall
     return run
   })
 

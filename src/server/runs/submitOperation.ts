@@ -3,10 +3,10 @@
  *
  * @internal
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { note } from "../http/http.js"
 import { badRequest } from "../http/refusal.js"
+import { agreed } from "../time.js"
 import type { Prepared } from "./OperationQueue.js"
 import { type Run, Runs } from "./Runs.js"
 
@@ -31,10 +31,10 @@ export const submitOperation = Effect.map(
     Effect.fnUntraced(function*({ endpoint, fingerprint, modelId, prepare, seqId }: OperationRequest) {
       yield* note({ modelId, seqId })
       if (seqId !== undefined && seqId < 1) {
-        return yield* badRequest("seq_id: expected a whole number from 1, got a smaller one")
+        return yield* badRequest(`seq_id: expected a whole number from 1, got ${seqId}`)
       }
       const run = yield* runs.active(modelId)
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* agreed
       const requestId = yield* run.queue.submit({ seqId, endpoint, fingerprint, prepare: () => prepare(run, now) })
       yield* note({ requestId })
       return { requestId, modelId }

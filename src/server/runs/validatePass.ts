@@ -105,7 +105,7 @@ const validateConfig = (loss: Loss, lossFn: string, config: LossFnConfig): Reado
       )
     }
     if (typeof value !== "number" || !Number.isFinite(value)) {
-      refuse(`loss_fn_config.${key}`, "a finite number", typeof value === "number" ? "another number" : "text")
+      refuse(`loss_fn_config.${key}`, "a finite number", typeof value === "number" ? `${value}` : "text")
     }
     out[key] = Number(value)
   }
@@ -121,13 +121,6 @@ const validateDatum = (
 ): Engine.Datum => {
   const { model } = input
   const tokens = validateTokens(`${field}.model_input`, datum.modelInput, model)
-  if (tokens.length > model.maxContext) {
-    refuse(
-      `${field}.model_input`,
-      `at most ${model.maxContext} tokens, the context window of ${model.name}`,
-      `${tokens.length}`
-    )
-  }
   for (const name of Object.keys(datum.lossFnInputs)) {
     if (!loss.required.includes(name) && !loss.optional.includes(name) && !ignored.has(name)) {
       refuse(
@@ -215,18 +208,30 @@ const checkTokens = (field: string, tokens: Int32Array, model: Engine.ModelInfo)
 }
 
 /**
- * The token ids of an input: at least one, text only, all in the vocabulary.
+ * Refuses an input that is not text.
  *
  * @internal
  */
-export const validateTokens = (field: string, input: ModelInput.ModelInput, model: Engine.ModelInfo): Int32Array => {
+export const checkText = (field: string, input: ModelInput.ModelInput, model: Engine.ModelInfo): void =>
   input.chunks.forEach((chunk, index) => {
     if (chunk.type !== "encoded_text") {
       refuse(`${field}.chunks[${index}]`, `text, ${model.name} reads nothing else`, `a chunk of type ${chunk.type}`)
     }
   })
+
+/**
+ * The token ids of an input: text only, at least one, no more than fit, all in the vocabulary. Lengths are looked at first.
+ *
+ * @internal
+ */
+export const validateTokens = (field: string, input: ModelInput.ModelInput, model: Engine.ModelInfo): Int32Array => {
+  checkText(field, input, model)
+  const length = ModelInput.length(input)
+  if (length === 0) refuse(field, "at least 1 token", "none")
+  if (length > model.maxContext) {
+    refuse(field, `at most ${model.maxContext} tokens, the context window of ${model.name}`, `${length}`)
+  }
   const tokens = ModelInput.tokens(input)
-  if (tokens.length === 0) refuse(field, "at least 1 token", "none")
   checkTokens(field, tokens, model)
   return tokens
 }

@@ -130,7 +130,9 @@ export const make: Effect.Effect<
   const create: Context.Tag.Service<Samplers>["create"] = Effect.fnUntraced(function*(request) {
     const session = yield* sessions.active(request.sessionId)
     if (request.samplingSessionSeqId < 0) {
-      return yield* badRequest("sampling_session_seq_id: expected a whole number from 0, got a smaller one")
+      return yield* badRequest(
+        `sampling_session_seq_id: expected a whole number from 0, got ${request.samplingSessionSeqId}`
+      )
     }
     const id = samplerIdOf(session.id, request.samplingSessionSeqId)
     const found = samplers.get(id)
@@ -187,6 +189,8 @@ export const make: Effect.Effect<
       if (inFlight >= config.limits.queuedSamples) {
         return Effect.fail(tooMany(`${inFlight} sample requests are waiting; submit again later`, 1))
       }
+      const full = futures.unsafeFull()
+      if (full !== undefined) return Effect.fail(full)
       inFlight++
       const answer: Accepted = {
         requestId,

@@ -3,34 +3,38 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { CreateSessionRequest, FinishSessionRequest } from "../../protocol/Session.js"
 import { forbidden, gone, notFound, type Refusal, tooMany } from "../http/refusal.js"
 import { uuid } from "../http/uuid.js"
 import { ServerConfig } from "../ServerConfig.js"
-import { stringValues } from "./metadata.js"
+import { judging, wall } from "../time.js"
+import { checkTexts, metadataOf, sizeOf } from "./metadata.js"
 
 /**
- * A session. What was made in it, runs and samplers, lives in its scope, which closes when the session expires.
+ * A session. What was made in it, runs and samplers, lives in its scope, which closes when the session is finished or
+ * expires.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Session {
   readonly id: string
+  /** Milliseconds since the epoch, for people. */
   readonly createdAt: number
   readonly scope: Scope.Scope
   readonly userMetadata: Readonly<Record<string, string>>
   readonly displayName: string | undefined
   projectId: string | undefined
+  /** What has to be done before the scope closes when the client says that it is through. */
+  readonly beforeEnd: Set<Effect.Effect<void>>
   lastSeen: number
   /** How the client said that it ended. */
   finished: FinishSessionRequest | undefined
@@ -49,14 +53,22 @@ export class Sessions extends Context.Tag("tinkex/server/Sessions")<Sessions, {
   readonly get: (id: string) => Effect.Effect<Session, Refusal>
   /** 404 when it is unknown or has expired, 410 when it was finished. */
   readonly heartbeat: (id: string) => Effect.Effect<void, Refusal>
-  /** Ends a session. The first reason stays. Its runs and samplers go when it would have expired. */
+  /** Ends a session. The first reason stays. Its runs do what they have been given; then they and its samplers go. */
   readonly finish: (id: string, request: FinishSessionRequest) => Effect.Effect<void, Refusal>
+  /** Waits until everything of finished sessions is gone. */
+  readonly released: Effect.Effect<void>
   /** All sessions that are remembered, newest first. */
   readonly list: Effect.Effect<ReadonlyArray<Session>>
 }>() {}
 
-/** Sessions that ended are remembered for listings, up to this many. */
+/** Sessions that ended are remembered for listings, up to this many, and up to so many characters of metadata. */
 const rememberedSessions = 10_000
+const rememberedMetadata = 16 * 1024 * 1024
+
+/** A session as this module sees it. */
+interface Kept extends Session {
+  readonly scope: Scope.CloseableScope
+}
 
 /**
  * @since 0.1.0
@@ -67,10 +79,12 @@ export const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerCon
     const config = yield* ServerConfig
     const scope = yield* Effect.scope
     const expiry = Duration.toMillis(config.sessionExpiry)
-    const sessions = new Map<string, Session & { readonly scope: Scope.CloseableScope }>()
+    const sessions = new Map<string, Kept>()
+    const releasing = new Set<Fiber.RuntimeFiber<void>>()
     let alive = 0
+    let metadata = 0
 
-    const expire = (session: Session & { readonly scope: Scope.CloseableScope }) =>
+    const end = (session: Kept): Effect.Effect<void> =>
       Effect.suspend(() => {
         if (session.expired) return Effect.void
         session.expired = true
@@ -78,20 +92,29 @@ export const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerCon
         return Scope.close(session.scope, Exit.void)
       })
 
-    const sweep = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.suspend(() => {
-        for (const [id, session] of sessions) {
-          if (sessions.size <= rememberedSessions) break
-          if (session.expired) sessions.delete(id)
-        }
-        return Effect.forEach(
-          [...sessions.values()].filter((session) => !session.expired && session.lastSeen + expiry <= now),
-          expire,
-          { discard: true }
-        )
-      }))
+    const forget = () => {
+      for (const [id, session] of sessions) {
+        if (sessions.size <= rememberedSessions && metadata <= rememberedMetadata) return
+        if (!session.expired) continue
+        sessions.delete(id)
+        metadata -= sizeOf(session.userMetadata)
+      }
+    }
 
-    const get = (id: string) =>
+    const now = yield* judging(
+      Duration.max(Duration.seconds(1), Duration.times(config.sessionExpiry, 0.1)),
+      (now) =>
+        Effect.suspend(() => {
+          forget()
+          return Effect.forEach(
+            [...sessions.values()].filter((session) => !session.expired && session.lastSeen + expiry <= now),
+            end,
+            { discard: true }
+          )
+        })
+    )
+
+    const find = (id: string) =>
       Effect.suspend(() => {
         const session = sessions.get(id)
         return session === undefined
@@ -100,7 +123,7 @@ export const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerCon
       })
 
     const touch = (session: Session) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
+      Effect.map(now, (now) => {
         session.lastSeen = now
         return session
       })
@@ -108,60 +131,70 @@ export const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerCon
     const expired = (id: string) =>
       `Session ${id} has expired: it was not heard of for ${Duration.format(config.sessionExpiry)}. Create a new one`
 
-    yield* sweep.pipe(
-      Effect.schedule(Schedule.spaced(Duration.max(Duration.seconds(1), Duration.times(config.sessionExpiry, 0.1)))),
-      Effect.interruptible,
-      Effect.forkScoped
-    )
+    const create: Context.Tag.Service<Sessions>["create"] = Effect.fnUntraced(function*(request) {
+      if (alive >= config.limits.sessions) {
+        return yield* tooMany(`The server holds ${config.limits.sessions} sessions and takes no more`, 10)
+      }
+      const userMetadata = yield* metadataOf(request.userMetadata)
+      yield* checkTexts({ display_name: request.displayName, project_id: request.projectId })
+      const session: Kept = {
+        id: yield* uuid,
+        createdAt: yield* wall,
+        scope: yield* Scope.fork(scope, ExecutionStrategy.sequential),
+        userMetadata,
+        displayName: request.displayName,
+        projectId: request.projectId,
+        beforeEnd: new Set(),
+        lastSeen: yield* now,
+        finished: undefined,
+        expired: false
+      }
+      alive++
+      metadata += sizeOf(userMetadata)
+      sessions.set(session.id, session)
+      forget()
+      return session
+    })
+
+    const active: Context.Tag.Service<Sessions>["active"] = Effect.fnUntraced(function*(id) {
+      const session = yield* Effect.mapError(
+        find(id),
+        () => forbidden("Invalid session_id: no session of that id is known here. Create a new one")
+      )
+      if (session.finished !== undefined) {
+        return yield* forbidden(`Session ${id} was finished by its client and takes nothing more. Create a new one`)
+      }
+      return session.expired ? yield* forbidden(expired(id)) : yield* touch(session)
+    })
+
+    const finish: Context.Tag.Service<Sessions>["finish"] = (id, request) =>
+      Effect.gen(function*() {
+        yield* checkTexts({ detail: request.detail })
+        const session = yield* find(id)
+        if (session.finished !== undefined) return
+        session.finished = request
+        const release = Effect.zipRight(
+          Effect.forEach([...session.beforeEnd], (one) => one, { discard: true, concurrency: "unbounded" }),
+          end(session)
+        )
+        const fiber = yield* Effect.forkIn(Effect.interruptible(release), scope)
+        releasing.add(fiber)
+        fiber.addObserver(() => releasing.delete(fiber))
+      }).pipe(Effect.uninterruptible)
 
     return {
-      create: (request) =>
-        Effect.gen(function*() {
-          if (alive >= config.limits.sessions) {
-            return yield* tooMany(`The server holds ${config.limits.sessions} sessions and takes no more`, 10)
-          }
-          const id = yield* uuid
-          const now = yield* Clock.currentTimeMillis
-          const session = {
-            id,
-            createdAt: now,
-            scope: yield* Scope.fork(scope, ExecutionStrategy.sequential),
-            userMetadata: stringValues(request.userMetadata),
-            displayName: request.displayName,
-            projectId: request.projectId,
-            lastSeen: now,
-            finished: undefined,
-            expired: false
-          }
-          alive++
-          sessions.set(id, session)
-          return session
-        }),
-      get,
-      active: (id) =>
-        Effect.flatMap(
-          Effect.mapError(get(id), () =>
-            forbidden("Invalid session_id: no session of that id is known here. Create a new one")),
-          (session) =>
-            session.expired
-              ? Effect.fail(forbidden(expired(id)))
-              : session.finished !== undefined
-              ? Effect.fail(
-                forbidden(`Session ${id} was finished by its client and takes nothing more. Create a new one`)
-              )
-              : touch(session)
-        ),
+      create,
+      get: find,
+      active,
       heartbeat: (id) =>
-        Effect.flatMap(get(id), (session) =>
+        Effect.flatMap(find(id), (session) =>
           session.finished !== undefined
             ? Effect.fail(gone(`Session ${id} was finished by its client`))
             : session.expired
             ? Effect.fail(notFound(expired(id)))
             : Effect.asVoid(touch(session))),
-      finish: (id, request) =>
-        Effect.map(get(id), (session) => {
-          session.finished ??= request
-        }),
+      finish,
+      released: Effect.suspend(() => Effect.forEach([...releasing], Fiber.await, { discard: true })),
       list: Effect.sync(() => [...sessions.values()].reverse())
     }
   }
