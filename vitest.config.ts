@@ -1,7 +1,19 @@
+import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
-const src = fileURLToPath(new URL("./src", import.meta.url))
+const root = fileURLToPath(new URL(".", import.meta.url))
+
+/** Every subpath of the package is its source in the tests. */
+const { exports }: { exports: Record<string, string | { readonly default: string }> } = JSON.parse(
+  readFileSync(`${root}package.json`, "utf8")
+)
+const alias = Object.entries(exports).flatMap(([subpath, target]) =>
+  typeof target === "string" ? [] : [{
+    find: new RegExp(`^tinkex${subpath.slice(1)}$`),
+    replacement: `${root}${target.default.replace("./dist/", "src/").replace(/\.js$/, ".ts")}`
+  }]
+)
 
 export default defineConfig({
   test: {
@@ -16,11 +28,5 @@ export default defineConfig({
       reporter: ["text-summary", "json-summary"]
     }
   },
-  resolve: {
-    alias: [
-      { find: /^tinkex$/, replacement: `${src}/index.ts` },
-      { find: /^tinkex\/testing$/, replacement: `${src}/testing/index.ts` },
-      { find: /^tinkex\/(Tinkex|NodeTinkex|LocalTinkex|TinkexConfig|TinkexError)$/, replacement: `${src}/$1.ts` }
-    ]
-  }
+  resolve: { alias }
 })

@@ -1,21 +1,30 @@
-// Writes what follows from the layout: src/index.ts (one `export * as X` per public, platform-neutral module) and the
-// exports map of package.json. With --check it writes nothing and fails where a file is stale.
+// Writes what follows from the layout: src/index.ts (one `export * as X` per public, platform-neutral module), the exports map
+// of package.json and docs/modules.md. With --check it writes nothing and fails where a file is stale.
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join, relative } from "node:path"
 import { publicModules, root, src } from "./rooms.mjs"
 
-/** Reached by their subpath alone: the whole of HttpApi would slow down every import of the package. */
-const apart = new Set(["TinkerApi", "Conformance"])
 const check = process.argv.includes("--check")
 const stale = []
+const fail = (text) => {
+  console.error(text)
+  process.exit(1)
+}
 
 const moduleDoc = (path) => {
   const match = /^\/\*\*[\s\S]*?\*\//.exec(readFileSync(path, "utf8"))
-  if (match === null || !match[0].includes("@since")) {
-    console.error(`${relative(root, path)}: has no module comment with @since`)
-    process.exit(1)
-  }
+  if (match === null || !match[0].includes("@since")) fail(`${relative(root, path)}: has no module comment with @since`)
   return match[0]
+}
+
+/** The beginning of a module's comment: whole sentences, as many as fit a line of a table. */
+const oneLine = (path) => {
+  const text = moduleDoc(path).replace(/^\/\*\*|\*\/$/g, "").replace(/^\s*\* ?/gm, "").split(/^@/m)[0].trim()
+  const [first, ...others] = text.split(/\n\s*\n/)[0].replace(/\s+/g, " ").split(/(?<=\.) (?=[A-Z`])/)
+  return others.reduce(
+    ([line, done], next) => done || line.length + next.length > 140 ? [line, true] : [`${line} ${next}`, false],
+    [first, false]
+  )[0].replace(/:$/, ".").replaceAll("|", "\\|")
 }
 
 const write = (path, text) => {
@@ -42,14 +51,13 @@ export const version = "${version}"
 `
 )
 
-const modules = publicModules().filter(({ name }) => name !== "index")
-const names = new Set()
-for (const { name, path } of modules) {
-  if (names.has(name)) {
-    console.error(`${relative(root, path)}: a public module is already called ${name}`)
-    process.exit(1)
+const modules = publicModules()
+const taken = new Map()
+for (const { indexed, name, path, subpath } of modules) {
+  for (const key of [subpath, ...(indexed && name !== subpath ? [name] : [])]) {
+    if (taken.has(key)) fail(`${relative(root, path)}: ${taken.get(key)} is already called ${key}`)
+    taken.set(key, relative(root, path))
   }
-  names.add(name)
 }
 
 write(
@@ -59,8 +67,8 @@ write(
  *
  * @since 0.1.0
  */
-` + modules.filter(({ name }) =>
-    !apart.has(name)
+` + modules.filter(({ indexed }) =>
+    indexed
   ).map(({ name, path }) =>
     `\n${moduleDoc(path)}\nexport * as ${name} from "./${relative(src, path).replace(/\.ts$/, ".js")}"\n`
   ).join("")
@@ -68,12 +76,11 @@ write(
 
 const entry = (path) => ({ types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` })
 const exports = { "./package.json": "./package.json", ".": entry("index") }
-for (const { name, path } of modules) exports[`./${name}`] = entry(relative(src, path).replace(/\.ts$/, ""))
-for (const door of ["LocalTinkex", "NodeTinkex"]) {
-  if (existsSync(join(src, `${door}.ts`))) exports[`./${door}`] = entry(door)
+const firstTier = modules.filter(({ subpath }) => !subpath.includes("/"))
+const secondTier = modules.filter(({ subpath }) => subpath.includes("/"))
+for (const { path, subpath } of [...firstTier, ...secondTier]) {
+  exports[`./${subpath}`] = entry(relative(src, path).replace(/\.ts$/, ""))
 }
-if (existsSync(join(src, "testing", "index.ts"))) exports["./testing"] = entry("testing/index")
-
 const manifest = join(root, "package.json")
 const json = JSON.parse(readFileSync(manifest, "utf8"))
 if (JSON.stringify(json.exports) !== JSON.stringify(exports)) {
@@ -81,8 +88,47 @@ if (JSON.stringify(json.exports) !== JSON.stringify(exports)) {
   else writeFileSync(manifest, JSON.stringify({ ...json, exports }, null, 2) + "\n")
 }
 
-if (stale.length > 0) {
-  console.error(`stale: ${stale.join(", ")}; run: npm run codegen`)
-  process.exit(1)
+const table = (modules) =>
+  `| import | what it is |\n| --- | --- |\n${
+    modules.map(({ path, subpath }) => `| \`tinkex/${subpath}\` | ${oneLine(path)} |\n`).join("")
+  }`
+const room = (name) => secondTier.filter(({ subpath }) => subpath.startsWith(`${name}/`))
+const secondRooms = [...new Set(secondTier.map(({ subpath }) => subpath.split("/")[0]))]
+const about = {
+  protocol: "The wire: schemas, codecs, routes. It follows the service, and may change with it in a minor version.",
+  resilience: "Back-off, breakers, budgets and gates that know nothing of Tinker.",
+  observability: "What metrics are made of.",
+  tokenizer: "Tokenizers from other places.",
+  chat: "What renderers fail with.",
+  client: "What the clients stand on.",
+  engine: "What trains and samples behind the embedded server. Another one can be put in its place.",
+  server: "The embedded server, to be mounted or run elsewhere.",
+  ai: "Providers for AI SDKs. Each needs its SDK installed."
 }
-if (check) console.log(`index and exports: ${modules.length} public modules, up to date`)
+write(
+  join(root, "docs", "modules.md"),
+  `# Modules
+
+Written by \`npm run codegen\` from the comments of the modules. Import a module, or take it out of \`tinkex\` by its name where it runs
+in every runtime.
+
+## For those who train and sample
+
+These keep to semantic versioning.
+
+${table(firstTier)}
+## For those who build on the parts
+${
+    secondRooms.map((name) => `
+### tinkex/${name}/*
+
+${about[name] ?? fail(`scripts/codegen.mjs says nothing about the room ${name}`)}
+
+${table(room(name))}`).join("")
+  }`
+)
+
+if (stale.length > 0) fail(`stale: ${stale.join(", ")}; run: npm run codegen`)
+if (check) {
+  console.log(`index and exports: ${firstTier.length} modules flat, ${secondTier.length} by room, up to date`)
+}

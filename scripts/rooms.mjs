@@ -1,6 +1,6 @@
 // The rooms of src/ and who may import whom (docs/architecture.md). One table serves the import check and the code
 // generation of the public surface.
-import { readdirSync, statSync } from "node:fs"
+import { existsSync, readdirSync, statSync } from "node:fs"
 import { join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -79,6 +79,48 @@ export const publicRooms = [
   "conformance"
 ]
 
+/**
+ * The public surface has two tiers. Modules for those who train and sample are reached flat, `tinkex/TrainingClient`; modules
+ * for those who build on the parts by their room, `tinkex/resilience/RateLimiter`. A room in this table belongs to the
+ * second tier, but for the modules that it names.
+ */
+export const builderRooms = {
+  protocol: ["Checkpoint", "Datum", "InvalidInput", "ModelInput", "Sampling", "TensorData", "TinkerPath"],
+  resilience: [],
+  engine: [],
+  server: [],
+  ai: []
+}
+
+/** Modules of the other rooms that belong to the second tier too. */
+export const builderModules = [
+  "observability/MetricSnapshot",
+  "observability/QuantileSketch",
+  "observability/Spans",
+  "observability/Summary",
+  "tokenizer/TokenizerError",
+  "tokenizer/TokenizerSource",
+  "chat/RendererError",
+  "client/HttpTransport",
+  "client/TelemetryReporter"
+]
+
+/** Public modules of rooms that are not public as a whole: what is put behind the embedded server, and the server itself. */
+export const publicParts = [
+  "engine/Engine",
+  "engine/EngineOptions",
+  "engine/host/InProcessEngine",
+  "engine/host/WorkerEngine",
+  "server/NodeServer",
+  "server/Server",
+  "server/ServerConfig",
+  "server/checkpoints/CheckpointError",
+  "server/checkpoints/CheckpointStore"
+]
+
+/** Not in src/index.ts, though they run everywhere: they would slow down every import of the package. */
+export const apartFromIndex = ["TinkerApi", "Conformance"]
+
 export const files = (dir = src) =>
   readdirSync(dir).flatMap((name) => {
     const path = join(dir, name)
@@ -93,15 +135,33 @@ export const sources = () =>
     path.endsWith(".ts") && !relative(src, path).startsWith(join("engine", "kernels", "assembly"))
   ).sort()
 
-/** Public modules of src/: `{ name, room, path }`, in reading order. */
+/** `tinkex/TrainingClient` for a module of the first tier, `tinkex/protocol/Json` for one of the second. */
+const subpathOf = (room, name) =>
+  (builderRooms[room] !== undefined && !builderRooms[room].includes(name)) || builderModules.includes(`${room}/${name}`)
+    ? `${room}/${name}`
+    : name
+
+/**
+ * Public modules of src/ in reading order: `{ name, room, path, subpath, indexed }`. `subpath` is the path after `tinkex/`,
+ * `indexed` says whether src/index.ts exports it.
+ */
 export const publicModules = () => {
-  const of = (room, dir) =>
-    readdirSync(dir)
-      .filter((name) => /^[A-Z][A-Za-z0-9]*\.ts$/.test(name))
-      .sort()
-      .map((name) => ({ name: name.slice(0, -3), room, path: join(dir, name) }))
+  const at = (room, path, indexed) => {
+    const name = path.slice(path.lastIndexOf(sep) + 1, -3)
+    return { name, room, path, subpath: subpathOf(room, name), indexed: indexed && !apartFromIndex.includes(name) }
+  }
+  const of = (room, dir, indexed) =>
+    existsSync(dir)
+      ? readdirSync(dir).filter((name) => /^[A-Z][A-Za-z0-9]*\.ts$/.test(name)).sort()
+        .map((name) => at(room, join(dir, name), indexed))
+      : []
+  const doors = ["LocalTinkex", "NodeTinkex"]
+  const top = of("", src, true)
   return [
-    ...publicRooms.flatMap((room) => of(room, join(src, room))),
-    ...of("", src).filter(({ name }) => name !== "LocalTinkex" && name !== "NodeTinkex")
+    ...publicRooms.flatMap((room) => of(room, join(src, room), platformNeutral.includes(room) && room !== "ai")),
+    ...top.filter(({ name }) => !doors.includes(name)),
+    ...top.filter(({ name }) => doors.includes(name)).map((module) => ({ ...module, indexed: false })),
+    { ...at("testing", join(src, "testing", "index.ts"), false), name: "testing", subpath: "testing" },
+    ...publicParts.map((part) => at(part.split("/")[0], join(src, `${part}.ts`), false))
   ]
 }

@@ -27,6 +27,7 @@ const expected: Readonly<Record<string, RegExp>> = {
   "batch-training.ts": /item 2: loss \d/,
   "checkpoints.ts": /downloaded \S+/,
   "concurrent-sampling.ts": /200 samples/,
+  "custom-engine.ts": /step 20: loss \d+[\s\S]*the c/,
   "custom-loss.ts": /step 20: loss/,
   "custom-server-url.ts": /this server offers tinkex\/nano/,
   "pipelined-loop.ts": /step 30: loss/,

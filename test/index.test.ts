@@ -7,6 +7,18 @@ import { fileURLToPath, pathToFileURL } from "node:url"
 const root = fileURLToPath(new URL("..", import.meta.url))
 const dist = join(root, "dist")
 
+interface Rooms {
+  readonly apartFromIndex: ReadonlyArray<string>
+  readonly platformNeutral: ReadonlyArray<string>
+  readonly publicRooms: ReadonlyArray<string>
+}
+
+// a script without types
+const load = async (): Promise<Rooms> => await import(pathToFileURL(`${root}/scripts/rooms.mjs`).href)
+
+const exportsMap = (): Record<string, string | { readonly types: string; readonly default: string }> =>
+  JSON.parse(readFileSync(join(root, "package.json"), "utf8")).exports
+
 /** Every module URL that Node resolves while it imports `entry`, seen from a loader hook. */
 const loadedBy = (entry: string): ReadonlyArray<string> => {
   const hook = `import { writeSync } from "node:fs"
@@ -36,16 +48,18 @@ describe("the public surface", () => {
     assert.deepStrictEqual(wrong, [])
   })
 
-  it("index.ts exports every public, platform-neutral module, and nothing else", () => {
+  it("index.ts exports every public, platform-neutral module, and nothing else", async () => {
     const index = readFileSync(join(root, "src", "index.ts"), "utf8")
     const exported = [...index.matchAll(/export \* as (\w+) from "\.\/([\w/]+)\.js"/g)].map((match) => match[2])
-    const rooms = ["protocol", "resilience", "observability", "tokenizer", "client", "training"]
+    const { apartFromIndex, platformNeutral, publicRooms } = await load()
+    const modules = (room: string) =>
+      readdirSync(join(root, "src", room)).filter((name) => /^[A-Z]\w*\.ts$/.test(name)).map((name) =>
+        name.slice(0, -3)
+      )
     const expected = [
-      ...rooms.flatMap((room) =>
-        readdirSync(join(root, "src", room)).filter((name) => /^[A-Z]\w*\.ts$/.test(name)).map((name) =>
-          `${room}/${name.slice(0, -3)}`
-        )
-      ).filter((module) => module !== "protocol/TinkerApi"), // by its subpath alone: it would slow down every import
+      ...publicRooms.filter((room) => platformNeutral.includes(room) && room !== "ai").flatMap((room) =>
+        modules(room).filter((name) => !apartFromIndex.includes(name)).map((name) => `${room}/${name}`)
+      ),
       "Tinkex",
       "TinkexConfig",
       "TinkexError"
@@ -53,11 +67,28 @@ describe("the public surface", () => {
     assert.deepStrictEqual([...exported].sort(), expected.sort())
   })
 
+  it("has two tiers: flat for users, by room for those who build on the parts", () => {
+    const subpaths = Object.keys(exportsMap()).map((path) => path.slice(2)).filter((path) => /^\w/.test(path))
+    const flat = subpaths.filter((path) => !path.includes("/") && path !== "package.json")
+    assert.includeMembers(flat, ["TrainingClient", "ServiceClient", "Datum", "Metrics", "LocalTinkex", "testing"])
+    assert.includeMembers(subpaths, [
+      "engine/Engine",
+      "engine/EngineOptions",
+      "protocol/Json",
+      "resilience/RateLimiter",
+      "server/CheckpointStore",
+      "server/NodeServer",
+      "server/Server",
+      "server/ServerConfig"
+    ])
+    // the wire is none of the users' business
+    assert.notIncludeMembers(flat, ["ForwardBackwardCodec", "Json", "Routes", "TelemetryEvents"])
+    const listed = readFileSync(join(root, "docs", "modules.md"), "utf8")
+    for (const path of subpaths.filter((path) => path !== "package.json")) assert.include(listed, `\`tinkex/${path}\``)
+  })
+
   it("every subpath of the exports map exists in the build, and nothing internal is among them", () => {
-    const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
-      readonly exports: Record<string, string | { readonly types: string; readonly default: string }>
-    }
-    for (const [subpath, target] of Object.entries(exports)) {
+    for (const [subpath, target] of Object.entries(exportsMap())) {
       assert.notInclude(subpath, "internal")
       assert.notInclude(subpath, "*")
       for (const file of typeof target === "string" ? [target] : [target.types, target.default]) {
