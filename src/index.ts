@@ -402,6 +402,13 @@ export * as TokenizerSource from "./tokenizer/TokenizerSource.js"
 export * as Tokenizers from "./tokenizer/Tokenizers.js"
 
 /**
+ * Conversations in files, and conversations to training data.
+ *
+ * @since 0.2.0
+ */
+export * as Conversation from "./chat/Conversation.js"
+
+/**
  * Messages of a conversation: who said what, as text, reasoning, images and tool calls.
  *
  * @since 0.2.0
