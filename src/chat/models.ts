@@ -32,7 +32,23 @@ const table: ReadonlyArray<readonly [renderer: string, models: ReadonlyArray<str
     "Qwen/Qwen3-30B-A3B-Instruct-2507",
     "Qwen/Qwen3-235B-A22B-Instruct-2507"
   ]],
+  ["qwen3_vl_instruct", ["Qwen/Qwen3-VL-30B-A3B-Instruct", "Qwen/Qwen3-VL-235B-A22B-Instruct"]],
+  ["qwen3_5", ["4B", "9B", "27B", "35B-A3B", "397B-A17B"].map((size) => `Qwen/Qwen3.5-${size}`)],
+  // The cookbook takes qwen3_5 for these, which writes booleans and nulls in calls otherwise than their template
+  ["qwen3_6", ["Qwen/Qwen3.6-27B", "Qwen/Qwen3.6-35B-A3B"]],
+  ["qwen3_8_xhigh_reasoning", ["Qwen/Qwen3.8-27B"]],
   ["deepseekv3", ["deepseek-ai/DeepSeek-V3.1"]],
+  ["deepseekv4_1", ["deepseek-ai/DeepSeek-V4.1-Flash", "deepseek-ai/DeepSeek-V4.1-Flash-1017"]],
+  ["kimi_k2", ["moonshotai/Kimi-K2-Thinking"]],
+  ["kimi_k25", ["moonshotai/Kimi-K2.5"]],
+  ["kimi_k26", ["moonshotai/Kimi-K2.6"]],
+  ["glm5_3_max_reasoning", ["zai-org/GLM-5.3", "zai-org/GLM-5.3-Flash"]],
+  ["nemotron3", ["nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"]],
+  ["nemotron3_ultra", [
+    "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16",
+    "nvidia/NVIDIA-Nemotron-3.5-Lightning-30B-A3B-BF16",
+    "nvidia/NVIDIA-Nemotron-3.5-Super-VL-120B-A12B-BF16"
+  ]],
   ["gpt_oss_no_sysprompt", ["openai/gpt-oss-20b", "openai/gpt-oss-120b"]],
   ["smollm2", [
     "HuggingFaceTB/SmolLM2-135M-Instruct",

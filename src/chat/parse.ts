@@ -144,8 +144,12 @@ export const parser = (
   turns?: ReadonlyArray<Turn>
 ): Parser => {
   const names: ReadonlyArray<string> = "text" in format.stop ? [] : format.stop
-  const stops = new Set(names.map(encoder.token))
-  const eos = new Set([tokenizer.eosToken, ...(format.eos ?? []).map(encoder.token)])
+  const tokens = (names: ReadonlyArray<string>) =>
+    new Set(names.map(encoder.token).filter((token) => token !== undefined))
+  const stops = tokens(names)
+  const eos = tokens(format.eos ?? [])
+  const endingOf = (token: number): "stop" | "eos" | undefined =>
+    eos.has(token) ? "eos" : stops.has(token) ? "stop" : token === tokenizer.eosToken ? "eos" : undefined
   const out = collect()
   const reader: Reader = format.markup.reader?.(out.found) ??
     blockReader(format.markup, isOpened(format, turns), out.found)
@@ -161,7 +165,7 @@ export const parser = (
     push: (tokens) => {
       for (let i = 0; i < tokens.length; i++) {
         const token = tokens[i]!
-        const ends = stops.has(token) ? "stop" : eos.has(token) ? "eos" : undefined
+        const ends = endingOf(token)
         if (ended === undefined && ends === undefined) read(text.push(token))
         if (ends === undefined) continue
         twice ||= seen.has(token)
