@@ -189,6 +189,12 @@ const turnsOf = (
   tools: ReadonlyArray<ToolSpec>
 ): ReadonlyArray<Turn> => {
   const prepare = format.prepare ?? ((turns) => turns)
+  if (format.tools === undefined) {
+    const calling = messages.findIndex(({ toolCalls = [] }) => toolCalls.length > 0)
+    if (calling !== -1) {
+      throw refuse(`no calls of tools: ${format.name} has no form for them`, "some", calling, "toolCalls")
+    }
+  }
   if (tools.length === 0) return prepare(messages, false)
   if (format.tools === undefined) {
     throw refuse(`no tools: ${format.name} has no form for them`, `${tools.length}`, undefined)

@@ -43,8 +43,8 @@ export const chatml = (options: ChatmlOptions = {}): Format => {
         const grouped = previous?.role === "tool"
         const end = next?.role === "tool" ? "" : "<|im_end|>"
         return {
-          header: [grouped ? "" : `${start}<|im_start|>user`],
-          output: [["\n<tool_response>\n", said(text), `\n</tool_response>${end}`]]
+          header: [grouped ? "" : `${start}<|im_start|>user\n`],
+          output: [[`${grouped ? "\n" : ""}<tool_response>\n`, said(text), `\n</tool_response>${end}`]]
         }
       }
       const calls = turn.toolCalls ?? []

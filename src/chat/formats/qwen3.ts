@@ -49,10 +49,10 @@ const reasons = (content: Content): boolean =>
 
 type Style = "framed" | "stripped" | "plain"
 
-const contentOf = (turn: Turn, name: string, index: number, style: Style): string => {
+const contentOf = (turn: Turn, name: string, index: number, style: Style, frames: boolean): string => {
   const { content } = turn
   if (typeof content === "string") {
-    const found = style === "plain" ? undefined : inline(content)
+    const found = style === "plain" || !frames ? undefined : inline(content)
     if (found === undefined) return content
     return (style === "framed" ? frame(found.reasoning) : "") + found.rest
   }
@@ -96,9 +96,9 @@ export const qwen3 = ({ name, strip = true, thinking }: Qwen3Options): Format =>
     if (turn.role === "tool") {
       const grouped = previous?.role === "tool"
       return {
-        header: [grouped ? "" : `${start}<|im_start|>user`],
+        header: [grouped ? "" : `${start}<|im_start|>user\n`],
         output: [
-          ["\n<tool_response>\n", said(onlyText(turn, name, index)), "\n</tool_response>"],
+          [`${grouped ? "\n" : ""}<tool_response>\n`, said(onlyText(turn, name, index)), "\n</tool_response>"],
           ...(next?.role === "tool" ? [] : [end])
         ]
       }
@@ -111,7 +111,7 @@ export const qwen3 = ({ name, strip = true, thinking }: Qwen3Options): Format =>
       )
     }
     const style = styleOf(turn, context)
-    let text = contentOf(turn, name, index, style)
+    let text = contentOf(turn, name, index, style, frames)
     const hasText = text !== ""
     if (style === "framed" && !hasThinking(turn.content)) text = frame("") + stripLeadingBreaks(text)
     const calls = turn.toolCalls ?? []
