@@ -10,7 +10,8 @@
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 
 /**
  * Why the engine refused or failed an operation. `InvalidInput` is the caller's mistake and changed nothing, and so is a
@@ -226,6 +227,24 @@ export interface SampledSequence {
 }
 
 /**
+ * Tokens of one completion of a request, as they are drawn.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface SampledTokens {
+  /** Which of the request's samples. */
+  readonly index: number
+  /** The next ones, one or more; none if the sample ends without any. */
+  readonly tokens: Int32Array
+  /** One a token. */
+  readonly logprobs: Float32Array
+  readonly topk?: Topk | undefined
+  /** Comes with the last tokens of the sample. */
+  readonly stopReason?: "stop" | "length" | undefined
+}
+
+/**
  * What a request gives: a sequence for each sample, in the order of their indices.
  *
  * @since 0.1.0
@@ -275,6 +294,32 @@ export class Engine extends Context.Tag("tinkex/Engine")<Engine, {
   ) => Effect.Effect<void, EngineError>
   /** Takes no further requests, and frees the sampler when those that it has are done. */
   readonly releaseSampler: (samplerId: string) => Effect.Effect<void>
-  /** Interrupting it stops the work between two tokens. Concurrent requests of one sampler are decoded as one batch. */
-  readonly sample: (samplerId: string, request: SampleRequest) => Effect.Effect<SampleResult, EngineError>
+  /**
+   * Interrupting it stops the work between two tokens. Concurrent requests of one sampler are decoded as one batch.
+   * `onTokens` hears of the tokens as they are drawn, all of them before the result; it must not throw. The result is the
+   * same with and without it. See `sampleStream`.
+   */
+  readonly sample: (samplerId: string, request: SampleRequest, options?: {
+    readonly onTokens?: ((tokens: SampledTokens) => void) | undefined
+  }) => Effect.Effect<SampleResult, EngineError>
 }>() {}
+
+/**
+ * The completions of a request as a stream of tokens, those of several samples interleaved as they are drawn. Whoever
+ * stops reading stops the work.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const sampleStream = (
+  samplerId: string,
+  request: SampleRequest
+): Stream.Stream<SampledTokens, EngineError, Engine> =>
+  Stream.asyncPush<SampledTokens, EngineError, Engine>((emit) =>
+    Effect.flatMap(Engine, (engine) => {
+      const onTokens = (tokens: SampledTokens): void => void emit.single(tokens)
+      return Effect.forkScoped(Effect.matchCause(engine.sample(samplerId, request, { onTokens }), {
+        onFailure: emit.halt,
+        onSuccess: () => emit.end()
+      }))
+    }), { bufferSize: "unbounded" })

@@ -197,7 +197,7 @@ export const make = (options: Options = {}) =>
           note({ _tag: "ReleaseSampler", samplerId })
           samplers.delete(samplerId)
         }),
-      sample: (samplerId, request) =>
+      sample: (samplerId, request, { onTokens } = {}) =>
         Effect.suspend(() => {
           if (!samplers.has(samplerId)) {
             return Effect.fail(
@@ -205,7 +205,9 @@ export const make = (options: Options = {}) =>
             )
           }
           note({ _tag: "Sample", samplerId, request })
-          return Effect.succeed(sampleOf(request))
+          const result = sampleOf(request)
+          result.sequences.forEach((sequence, index) => onTokens?.({ index, ...sequence }))
+          return Effect.succeed(result)
         })
     }
     const record: Context.Tag.Service<RecordingEngine> = {

@@ -36,7 +36,7 @@ const done: Outcome = { ok: true, value: undefined }
 const full: Outcome = { ok: false, reason: "LimitReached", detail: "full" }
 const sampling = (numSamples: number): Operation => ({
   name: "sample",
-  input: { samplerId: "s", request: requestOf({ numSamples }) }
+  input: { samplerId: "s", request: requestOf({ numSamples }), streams: false }
 })
 const operations = (requests: ReadonlyArray<Request>) =>
   requests.map((request) => "operation" in request ? request.operation.name : "cancel")

@@ -54,7 +54,7 @@ export const make = (
         }
         const pump = makePump(() => guard(core.slice, false))
         let next = 0
-        const service = makeService(models, (operation, done) => {
+        const service = makeService(models, (operation, done, onTokens) => {
           if (crashed !== undefined) {
             done({ ok: false, reason: "Crashed", detail: crashed })
             return () => {}
@@ -64,7 +64,7 @@ export const make = (
           }
           pending.add(settle)
           // What the caller does to its arrays afterwards does not reach an operation that waits its turn.
-          const cancel = guard(() => core.submit(next++, pack(operation).value, settle), () => {})
+          const cancel = guard(() => core.submit(next++, pack(operation).value, settle, onTokens), () => {})
           pump.wake()
           return () => {
             pending.delete(settle)

@@ -17,7 +17,7 @@ import { makeRun } from "../run/run.js"
 import type { SamplerModel } from "../sampler/jobs.js"
 import { makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
 import { makeDrawer, type SampledLogprobs } from "../sampler/sampling.js"
-import { type Operation, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
+import { type OnTokens, type Operation, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
 import {
   makeMailbox,
   makeRunLane,
@@ -54,9 +54,14 @@ export interface CoreOptions {
 export interface EngineCore {
   /**
    * Queues an operation; `done` is called once, unless the returned function is called first. That takes back a sample;
-   * anything else is done all the same. Workers that share batches give an operation the same `id`.
+   * anything else is done all the same. `onTokens` hears of the tokens of a sample that streams. Workers that share batches give an operation the same `id`.
    */
-  readonly submit: (id: number, operation: Operation, done: (outcome: Outcome) => void) => () => void
+  readonly submit: (
+    id: number,
+    operation: Operation,
+    done: (outcome: Outcome) => void,
+    onTokens?: OnTokens
+  ) => () => void
   /** What another worker sent. */
   readonly receive: (rank: number, message: PeerMessage) => void
   /** Does one slice of work; answers whether there is more. */
@@ -180,7 +185,7 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
       (of) => samplers.open(samplerId, of, () => freezeBase(of.model))
     )
 
-  const submit: EngineCore["submit"] = (id, operation, done) => {
+  const submit: EngineCore["submit"] = (id, operation, done, onTokens) => {
     const enqueue = (runId: string, task: Task): () => void => {
       const lane = laneOf(runId)
       scheduler.wake(lane)
@@ -233,7 +238,7 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
       case "releaseSampler":
         return now(Either.right(samplers.release(operation.input.samplerId)))
       case "sample":
-        return samplers.sample(operation.input, done)
+        return samplers.sample(operation.input, done, onTokens)
     }
   }
 

@@ -3,7 +3,16 @@
  * arrays can be handed over.
  */
 import * as Either from "effect/Either"
-import type { AdamParams, EngineError, LoraConfig, PassRequest, PassResult, RunState, SampleResult } from "../Engine.js"
+import type {
+  AdamParams,
+  EngineError,
+  LoraConfig,
+  PassRequest,
+  PassResult,
+  RunState,
+  SampledTokens,
+  SampleResult
+} from "../Engine.js"
 import type { SeededRequest } from "../sampler/sampleRequest.js"
 
 /** Where a sampler's weights come from. */
@@ -40,7 +49,8 @@ export interface Operations {
   }
   readonly releaseSampler: { readonly input: { readonly samplerId: string }; readonly output: void }
   readonly sample: {
-    readonly input: { readonly samplerId: string; readonly request: SeededRequest }
+    /** `streams`: tokens are sent as they are drawn. */
+    readonly input: { readonly samplerId: string; readonly request: SeededRequest; readonly streams: boolean }
     readonly output: SampleResult
   }
 }
@@ -77,11 +87,13 @@ export type Request =
   | { readonly id: number; readonly operation: Operation }
   | { readonly id: number; readonly cancel: true }
 
-/** From a worker. */
-export interface Reply {
-  readonly id: number
-  readonly outcome: Outcome
-}
+/** From a worker: how an operation ended, or tokens of a sample on the way. */
+export type Reply =
+  | { readonly id: number; readonly outcome: Outcome }
+  | { readonly id: number; readonly tokens: ReadonlyArray<SampledTokens> }
+
+/** Hears of tokens as they are drawn. */
+export type OnTokens = (tokens: SampledTokens) => void
 
 type Numbers = Float32Array | Int32Array
 

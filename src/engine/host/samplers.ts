@@ -10,7 +10,7 @@ import type { SamplerModel } from "../sampler/jobs.js"
 import type { CacheBudget } from "../sampler/pageCache.js"
 import { requestProblem } from "../sampler/sampleRequest.js"
 import type { SampledLogprobs } from "../sampler/sampling.js"
-import { type Operations, type Outcome, toOutcome } from "./messages.js"
+import { type OnTokens, type Operations, type Outcome, toOutcome } from "./messages.js"
 import { quote, refuse, type Result } from "./runLane.js"
 import type { Lane, Scheduler } from "./scheduler.js"
 
@@ -28,7 +28,11 @@ export interface Samplers {
   /** Takes no further requests; the sampler is freed when the last one that it has ends. */
   readonly release: (samplerId: string) => void
   /** Begins a request, or refuses it; gives what takes it back. */
-  readonly sample: (input: Operations["sample"]["input"], done: (outcome: Outcome) => void) => () => void
+  readonly sample: (
+    input: Operations["sample"]["input"],
+    done: (outcome: Outcome) => void,
+    onTokens?: OnTokens
+  ) => () => void
 }
 
 export interface SamplersOptions {
@@ -86,14 +90,18 @@ export const makeSamplers = (options: SamplersOptions): Samplers => {
     discard(sampler)
   }
 
-  const sample: Samplers["sample"] = ({ request, samplerId }, done) => {
+  const sample: Samplers["sample"] = ({ request, samplerId, streams }, done, onTokens) => {
     const sampler = samplers.get(samplerId)
     const begun = Either.gen(function*() {
       if (sampler === undefined) return yield* refuse("UnknownSampler", `there is no sampler ${quote(samplerId)}`)
       const problem = requestProblem(sampler.info, request)
       if (problem !== undefined) return yield* refuse("InvalidInput", problem)
       scheduler.wake(sampler.lane)
-      const cancel = sampler.batch.submit(request, (result) => done(toOutcome(result)))
+      const cancel = sampler.batch.submit(
+        request,
+        (result) => done(toOutcome(result)),
+        streams ? onTokens : undefined
+      )
       return () => {
         cancel()
         discard(sampler)

@@ -6,10 +6,10 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { type Engine, EngineError } from "../Engine.js"
 import { info, type ModelDefinition } from "../model/Models.js"
-import type { Operation, OperationName, Operations, Outcome } from "./messages.js"
+import type { OnTokens, Operation, OperationName, Operations, Outcome } from "./messages.js"
 
-/** Takes an operation; calls `done` once, unless what it returns is called first. */
-export type Submit = (operation: Operation, done: (outcome: Outcome) => void) => () => void
+/** Takes an operation; calls `done` once, and `onTokens` before it, unless what it returns is called first. */
+export type Submit = (operation: Operation, done: (outcome: Outcome) => void, onTokens?: OnTokens) => () => void
 
 const word = Random.nextIntBetween(0, 2 ** 32)
 
@@ -22,7 +22,8 @@ export const makeService = (
 ): Context.Tag.Service<typeof Engine> => {
   const call = <K extends OperationName>(
     name: K,
-    input: Operations[K]["input"]
+    input: Operations[K]["input"],
+    onTokens?: OnTokens
   ): Effect.Effect<Operations[K]["output"], EngineError> =>
     Effect.async((resume) => {
       // The name and the input belong together, and so does the value of the outcome.
@@ -31,7 +32,7 @@ export const makeService = (
           outcome.ok
             ? Effect.succeed(outcome.value as Operations[K]["output"])
             : Effect.fail(new EngineError({ reason: outcome.reason, detail: outcome.detail }))
-        ))
+        ), onTokens)
       return Effect.sync(cancel)
     })
   return {
@@ -46,10 +47,11 @@ export const makeService = (
     optimStep: (runId, params) => call("optimStep", { runId, params }),
     createSampler: (samplerId, source) => call("createSampler", { samplerId, source }),
     releaseSampler: (samplerId) => Effect.ignore(call("releaseSampler", { samplerId })),
-    sample: (samplerId, request) =>
+    sample: (samplerId, request, { onTokens } = {}) =>
       Effect.flatMap(
         request.seed === undefined ? freshSeed : Effect.succeed(request.seed),
-        (seed) => call("sample", { samplerId, request: { ...request, seed } })
+        (seed) =>
+          call("sample", { samplerId, request: { ...request, seed }, streams: onTokens !== undefined }, onTokens)
       )
   }
 }

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads"
+import type { SampledTokens } from "../Engine.js"
 import { makeCore } from "./core.js"
 import { pack, type PeerMessage, type Reply, type Request } from "./messages.js"
 import { makePump } from "./pump.js"
@@ -31,6 +32,24 @@ const start = (main: MessagePort, { ports, rank, settings, size }: WorkerData): 
   })
   const pump = makePump(core.slice)
   const cancels = new Map<number, () => void>()
+  const send = (reply: Reply): void => {
+    const { buffer, value } = pack(reply)
+    main.postMessage(value, [buffer])
+  }
+  // What a slice draws for a request travels together.
+  const drawn = new Map<number, Array<SampledTokens>>()
+  const flush = (id: number): void => {
+    const tokens = drawn.get(id)
+    if (tokens === undefined) return
+    drawn.delete(id)
+    send({ id, tokens })
+  }
+  const hear = (id: number, tokens: SampledTokens): void => {
+    const present = drawn.get(id)
+    if (present !== undefined) return void present.push(tokens)
+    drawn.set(id, [tokens])
+    queueMicrotask(() => flush(id))
+  }
   main.on("message", (request: Request) => {
     const { id } = request
     if ("cancel" in request) {
@@ -42,9 +61,9 @@ const start = (main: MessagePort, { ports, rank, settings, size }: WorkerData): 
     const cancel = core.submit(id, request.operation, (outcome) => {
       answered = true
       cancels.delete(id)
-      const { buffer, value } = pack<Reply>({ id, outcome })
-      main.postMessage(value, [buffer])
-    })
+      flush(id)
+      send({ id, outcome })
+    }, (tokens) => hear(id, tokens))
     if (!answered) cancels.set(id, cancel)
     pump.wake()
   })

@@ -5,7 +5,7 @@
 import * as Either from "effect/Either"
 import { MessageChannel, type MessagePort, type TransferListItem } from "node:worker_threads"
 import type { PassResult } from "../Engine.js"
-import { type Operation, type Outcome, pack, type Reply, type Request } from "./messages.js"
+import { type OnTokens, type Operation, type Outcome, pack, type Reply, type Request } from "./messages.js"
 import type { Submit } from "./service.js"
 import type { Settings } from "./settings.js"
 import type { WorkerData } from "./worker.js"
@@ -34,6 +34,7 @@ interface Pending {
   readonly awaited: ReadonlyArray<number>
   readonly operation: Operation
   readonly done: (outcome: Outcome) => void
+  readonly onTokens: OnTokens | undefined
 }
 
 /** A port from each worker to each other one: `[from][to]`. */
@@ -98,10 +99,12 @@ export const makeWorkers = (settings: Settings, size: number, spawn: Spawn): Wor
     workers[rank]!.postMessage(value, [buffer])
   }
 
-  const receive = (rank: number, { id, outcome }: Reply): void => {
+  const receive = (rank: number, reply: Reply): void => {
+    const { id } = reply
     const entry = pending.get(id)
     if (entry === undefined) return
-    entry.outcomes[rank] = outcome
+    if ("tokens" in reply) return reply.tokens.forEach((tokens) => entry.onTokens?.(tokens))
+    entry.outcomes[rank] = reply.outcome
     const outcomes = entry.awaited.map((rank) => entry.outcomes[rank])
     if (outcomes.includes(undefined)) return
     const refusal = outcomes.find((outcome) => outcome?.ok === false)
@@ -145,7 +148,7 @@ export const makeWorkers = (settings: Settings, size: number, spawn: Spawn): Wor
   }
 
   return {
-    submit: (operation, done) => {
+    submit: (operation, done, onTokens) => {
       if (failed !== undefined) {
         done({ ok: false, reason: "Crashed", detail: failed })
         return () => {}
@@ -158,7 +161,7 @@ export const makeWorkers = (settings: Settings, size: number, spawn: Spawn): Wor
         load[rank]! += operation.input.request.numSamples
         awaited = [rank]
       }
-      const entry: Pending = { outcomes: [], awaited, operation, done }
+      const entry: Pending = { outcomes: [], awaited, operation, done, onTokens }
       pending.set(id, entry)
       for (const rank of awaited) send(rank, id, operation)
       return () => {

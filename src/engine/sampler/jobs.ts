@@ -2,7 +2,7 @@
  * The records of sampling: a request as it was submitted, as it runs, and each of its samples.
  */
 import type * as Either from "effect/Either"
-import type { EngineError, ModelInfo, SampledSequence, SampleResult, Topk } from "../Engine.js"
+import type { EngineError, ModelInfo, SampledSequence, SampledTokens, SampleResult, Topk } from "../Engine.js"
 import type { Vocabulary } from "../files/tokenBytes.js"
 import { pagesFor, pageTokens } from "../model/decoder.js"
 import type { Model } from "../model/model.js"
@@ -26,6 +26,8 @@ export type Done = (result: Either.Either<SampleResult, EngineError>) => void
 export interface Job {
   readonly request: SeededRequest
   readonly done: Done
+  /** Hears of every token as it is drawn. */
+  readonly onTokens: ((tokens: SampledTokens) => void) | undefined
   readonly maxTokens: number
   readonly stop: StopRules
   readonly seedLow: number
@@ -80,7 +82,12 @@ export const asTopk = ({ k, logprobs, tokens }: TopkRows): Topk => ({
 })
 
 /** A valid request, with what follows from it. */
-export const makeJob = ({ cache, info, tokenBytes }: SamplerModel, request: SeededRequest, done: Done): Job => {
+export const makeJob = (
+  { cache, info, tokenBytes }: SamplerModel,
+  request: SeededRequest,
+  done: Done,
+  onTokens?: (tokens: SampledTokens) => void
+): Job => {
   const { prompt, seed, stopStrings, stopTokens } = request
   const maxTokens = request.maxTokens ?? info.maxContext - prompt.length
   // The last token drawn is never put into the cache.
@@ -88,6 +95,7 @@ export const makeJob = ({ cache, info, tokenBytes }: SamplerModel, request: Seed
   return {
     request,
     done,
+    onTokens,
     maxTokens,
     stop: makeStopRules({ tokens: stopTokens ?? info.eosTokens, strings: stopStrings ?? [], tokenBytes }),
     seedLow: Number(BigInt.asIntN(32, seed)),

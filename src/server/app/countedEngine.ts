@@ -37,8 +37,8 @@ export const layer: Layer.Layer<Engine | Work, never, Engine> = Layer.effectCont
           })),
       optimStep: (runId, params) =>
         Effect.tap(engine.optimStep(runId, params), () => Effect.sync(() => counts.steps++)),
-      sample: (samplerId, request) =>
-        Effect.tap(engine.sample(samplerId, request), ({ sequences }) =>
+      sample: (samplerId, request, options) =>
+        Effect.tap(engine.sample(samplerId, request, options), ({ sequences }) =>
           Effect.sync(() => {
             counts.tokensPrompted += request.prompt.length
             for (const { tokens } of sequences) counts.tokensSampled += tokens.length
