@@ -23,6 +23,9 @@ export interface EngineOptions {
   readonly maxRuns?: number | undefined
   /** Most samplers at a time; 256 by default. */
   readonly maxSamplers?: number | undefined
-  /** Most memory for weights, optimiser states, activations and caches, in bytes and per worker; 2 GiB by default. */
+  /**
+   * Most memory for weights, optimiser states, activations and caches, in bytes and per worker; 2 GiB by default, with
+   * models out of files the 4 GiB that WebAssembly has.
+   */
   readonly maxMemory?: number | undefined
 }

@@ -4,6 +4,7 @@ import type { Datum, LoraConfig, PassRequest } from "../../src/engine/Engine.js"
 import { loraLayout } from "../../src/engine/model/lora.js"
 import type { ModelConfig } from "../../src/engine/model/modelConfig.js"
 import { weightLayout } from "../../src/engine/model/weights.js"
+import { makeWorkspace } from "../../src/engine/model/workspace.js"
 import { makeRun, type Run } from "../../src/engine/run/run.js"
 import { families, tiny, tinyModel, tokensOf, wave } from "./models.js"
 import { logProbabilities, type Weights, weightsFromFlat } from "./reference.js"
@@ -112,9 +113,14 @@ const referenceLoss = (
 
 const allTargets: LoraConfig = { rank: 4, seed: 7, trainAttn: true, trainMlp: true, trainUnembed: true }
 
+const modelOf = (config: ModelConfig, mostKept?: number) => {
+  const model = tinyModel(1n, config)
+  return { ...model, workspace: makeWorkspace(model.kernels, config, mostKept) }
+}
+
 /** A run whose adapters are not fresh, so that A's have a gradient as well. */
-const loraRun = (lora = allTargets, config = tiny): Run => {
-  const run = Either.getOrThrow(makeRun(tinyModel(1n, config), { baseModel: "tiny", lora }))
+const loraRun = (lora = allTargets, config = tiny, mostKept?: number): Run => {
+  const run = Either.getOrThrow(makeRun(modelOf(config, mostKept), { baseModel: "tiny", lora }))
   const state = run.exportState({ optimizer: false })
   const weights = state.weights.map((tensor, t) =>
     tensor.name.endsWith("lora_B.weight") ? { ...tensor, data: wave(tensor.data.length, t, 0.05) } : tensor
@@ -123,8 +129,8 @@ const loraRun = (lora = allTargets, config = tiny): Run => {
   return run
 }
 
-const fullRun = (config = tiny): Run =>
-  Either.getOrThrow(makeRun(tinyModel(1n, config), { baseModel: "tiny", lora: null }))
+const fullRun = (config = tiny, mostKept?: number): Run =>
+  Either.getOrThrow(makeRun(modelOf(config, mostKept), { baseModel: "tiny", lora: null }))
 
 const flatWeights = (run: Run): Float64Array =>
   Float64Array.from(run.exportState({ optimizer: false }).weights.flatMap(({ data }) => [...data]))
@@ -201,6 +207,20 @@ describe("gradients against central differences in double precision", () => {
       checkGradients(fullRun(config), requests["cross_entropy"]!, 2)
     })
   }
+  it("has the same bits when activations are computed twice instead of kept", () => {
+    const makers = [
+      (mostKept?: number) => loraRun(allTargets, tiny, mostKept),
+      (mostKept?: number) => fullRun(tiny, mostKept)
+    ]
+    for (const make of makers) {
+      const gradients = [undefined, 0].map((mostKept) => {
+        const run = make(mostKept)
+        Either.getOrThrow(run.evaluate(requests["cross_entropy"]!))
+        return run.gradients()
+      })
+      assert.deepStrictEqual(gradients[1], gradients[0])
+    }
+  })
   for (const flag of ["trainAttn", "trainMlp", "trainUnembed"] as const) {
     it(`cross_entropy, adapters of ${flag} alone`, () => {
       const none = { ...allTargets, trainAttn: false, trainMlp: false, trainUnembed: false }

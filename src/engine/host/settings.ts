@@ -13,12 +13,16 @@ export interface Settings {
 }
 
 /** Fills in the defaults. */
-export const settings = (options: EngineOptions): Settings => ({
-  models: options.models ?? [nano, nanoRandom],
-  sampledLogprobs: options.sampledLogprobs ?? "scaled",
-  limits: {
-    runs: options.maxRuns ?? 64,
-    samplers: options.maxSamplers ?? 256,
-    memory: options.maxMemory ?? 2 ** 31
+export const settings = (options: EngineOptions): Settings => {
+  const models = options.models ?? [nano, nanoRandom]
+  const stored = models.some(({ weights }) => "stored" in weights)
+  return {
+    models,
+    sampledLogprobs: options.sampledLogprobs ?? "scaled",
+    limits: {
+      runs: options.maxRuns ?? 64,
+      samplers: options.maxSamplers ?? 256,
+      memory: options.maxMemory ?? (stored ? 2 ** 32 - 2 ** 16 : 2 ** 31)
+    }
   }
-})
+}

@@ -82,5 +82,5 @@ export const info = ({ eosTokens, name, shape, tokenizer, tokenizerId }: ModelDe
   eosTokens,
   tokenizerId,
   parameters: weightLayout(shape).total,
-  tokenizer
+  ...(tokenizer === undefined ? {} : { tokenizer })
 })

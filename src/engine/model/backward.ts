@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import { attentionBackward, columnsOf, matrix, rmsNormBackward, rotateBackward, rowsOf } from "../kernels/views.js"
+import { layerForward } from "./forward.js"
 import { headOf, type Pass } from "./layers.js"
 import { gradientOf, linearBackward, type Trained } from "./linear.js"
 import { kvDim, qkvDim, queryDim } from "./modelConfig.js"
@@ -43,6 +44,7 @@ export const backward = (pass: Pass, trained: Trained): void => {
   rmsNormBackward(kernels, finalNorm, dNormed, dStream, gradient(finalNorm.gain)) // [rows][dModel]
   for (let l = layers.length - 1; l >= 0; l--) {
     const layer = layers[l]!
+    if (a.recomputes) layerForward(kernels, layer)
     const lora = trained._tag === "Lora" ? trained.layout.layers[l] : undefined
     // Frozen embeddings below a frozen layer 0 need no gradient.
     const bottom = l === 0 && trained._tag === "Lora"

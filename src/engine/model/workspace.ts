@@ -42,6 +42,8 @@ export interface LayerActivations {
 
 /** All addresses for one capacity. */
 export interface Activations {
+  /** Whether only what enters each layer is kept: the backward pass then computes the rest of a layer once more. */
+  readonly recomputes: boolean
   readonly layers: ReadonlyArray<LayerActivations>
   /** [dModel] the residual stream that leaves the last layer */
   readonly output: number
@@ -88,12 +90,31 @@ export interface MergedWeights {
 const headRowsFor = (config: ModelConfig, tokens: number): number =>
   Math.min(tokens, Math.max(16, Math.floor(1_048_576 / config.vocabSize)))
 
+/** Floats that all layers together keep for a token. */
+const keptPerToken = (config: ModelConfig): number => {
+  const { dModel, ffnDim, heads, kvHeads, layers } = config
+  return layers *
+    (4 * dModel + qkvDim(config) + 2 * queryDim(config) + kvDim(config) + 3 * ffnDim + 2 * heads + kvHeads + 2)
+}
+
+/** Floats of activations that are kept; a longer sequence has them computed twice instead. */
+const defaultKept = 40_000_000
+
+/**
+ * Tokens of a micro-batch: 256, or a part of them where the activations of so many would take more than is kept. A pass of
+ * any size needs the activations of so many tokens, or of its longest datum; it is also the slice after which other work gets
+ * its turn. Of a small model four times as many would be 3 % faster.
+ */
+export const microBatchTokens = (config: ModelConfig): number =>
+  [256, 128, 64].find((tokens) => tokens * keptPerToken(config) <= defaultKept) ?? 32
+
 /** Activations for a capacity of tokens. */
 const layActivations = (
   kernels: Kernels,
   config: ModelConfig,
   tokens: number,
   keep: boolean,
+  mostKept: number,
   take: Take
 ): Activations => {
   const { dModel, ffnDim, heads, kvHeads } = config
@@ -114,11 +135,14 @@ const layActivations = (
     gateUp: take(tokens * 2 * ffnDim),
     hidden: take(tokens * ffnDim)
   })
+  const recomputes = keep && tokens * keptPerToken(config) > mostKept
   const shared = layer()
+  const own = (): LayerActivations => recomputes ? { ...shared, input: take(tokens * dModel) } : layer()
   const headRows = headRowsFor(config, tokens)
   const gradient = (count: number) => keep ? take(tokens * count) : 0
   return {
-    layers: Array.from({ length: config.layers }, (_, i) => i === 0 || !keep ? shared : layer()),
+    recomputes,
+    layers: Array.from({ length: config.layers }, (_, i) => i === 0 || !keep ? shared : own()),
     output: take(tokens * dModel),
     final: take(tokens * dModel),
     finalInverse: take(tokens),
@@ -135,8 +159,12 @@ const layActivations = (
   }
 }
 
-/** Working memory for the models of one kernel instance. */
-export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace => {
+/** Working memory for the models of one kernel instance. At most `mostKept` floats of activations are kept for gradients. */
+export const makeWorkspace = (
+  kernels: Kernels,
+  config: ModelConfig,
+  mostKept = defaultKept
+): Workspace => {
   const blocks = new Map<string, { readonly address: number; readonly words: number }>()
   const block: Workspace["block"] = (name, words) => {
     const present = blocks.get(name)
@@ -155,7 +183,7 @@ export const makeWorkspace = (kernels: Kernels, config: ModelConfig): Workspace 
     const capacity = Math.max(64, 2 ** Math.ceil(Math.log2(tokens)))
     return layOut(
       (words) => block("activations", words),
-      (take) => layActivations(kernels, config, capacity, keep, take)
+      (take) => layActivations(kernels, config, capacity, keep, mostKept, take)
     )
   }
   let kept: MergedWeights | undefined

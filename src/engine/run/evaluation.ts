@@ -11,6 +11,7 @@ import { trained } from "../model/linear.js"
 import type { LoraLayout } from "../model/lora.js"
 import type { Model } from "../model/model.js"
 import type { Weights } from "../model/parameters.js"
+import { microBatchTokens } from "../model/workspace.js"
 import { layMicroBatch } from "./microBatch.js"
 import type { PreparedPass } from "./passInput.js"
 
@@ -36,12 +37,6 @@ export interface Subject {
   readonly size: number
 }
 
-/**
- * Tokens of a micro-batch: a pass of any size needs the activations of so many tokens, or of its longest datum. It is also
- * the slice after which other work gets its turn; four times as many would be 3 % faster.
- */
-const microBatchTokens = 256
-
 /** Gradients whose squared norm reaches this count as overflowed; below it single precision can still add them up. */
 const largestSquare = 1e60
 
@@ -53,6 +48,7 @@ export const beginEvaluation = (
 ): Evaluation => {
   const { config: { vocabSize }, kernels } = model
   const outputs: Array<PassResult["outputs"][number]> = []
+  const most = microBatchTokens(model.config)
   let sum = 0
   let first = 0
   if (withGradients) kernels.floats(gradients, size).fill(0)
@@ -62,7 +58,7 @@ export const beginEvaluation = (
       if (first === data.length) return false
       let end = first + 1
       let tokens = data[first]!.tokens.length
-      while (end < data.length && tokens + data[end]!.tokens.length <= microBatchTokens) {
+      while (end < data.length && tokens + data[end]!.tokens.length <= most) {
         tokens += data[end++]!.tokens.length
       }
       const batch = yield* layMicroBatch(model, data, first, end)
