@@ -75,7 +75,6 @@ interface Reading<State> {
   line: number
   /** Where the last good line ends. */
   good: number
-  bad: { readonly line: number; readonly offset: number; readonly reason: "checksum" | "sequence" } | undefined
 }
 
 /**
@@ -96,7 +95,7 @@ export const read = <Entry, State>(
 > =>
   Effect.scoped(Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
-    const reading: Reading<State> = { state: initial, next: 0, line: 0, good: 0, bad: undefined }
+    const reading: Reading<State> = { state: initial, next: 0, line: 0, good: 0 }
     if (!(yield* fs.exists(file))) return { state: initial, entries: 0, good: 0, size: 0 }
     let offset = 0
     const take = (bytes: Uint8Array): JournalDamaged | undefined => {
@@ -104,12 +103,8 @@ export const read = <Entry, State>(
       offset += bytes.length + 1
       reading.line++
       const found = parse(bytes)
-      if (found === undefined) {
-        reading.bad ??= { line: reading.line, offset: at, reason: "checksum" }
-        return undefined
-      }
-      // what follows a bad line was written after it was whole
-      if (reading.bad !== undefined) return new JournalDamaged({ file, ...reading.bad })
+      // a line that ends was written whole: only the last one can be torn, and then it has no end
+      if (found === undefined) return new JournalDamaged({ file, line: reading.line, offset: at, reason: "checksum" })
       if (found.number !== reading.next) {
         return new JournalDamaged({ file, line: reading.line, offset: at, reason: "sequence" })
       }

@@ -43,7 +43,7 @@ export class JournalDamaged extends Data.TaggedError("JournalDamaged")<{
     const what = this.reason === "checksum"
       ? "does not agree with its checksum"
       : "does not follow the line before it"
-    return `${this.file}: line ${this.line} (byte ${this.offset}) ${what}, and lines after it do. Restore the file from a copy; or`
+    return `${this.file}: line ${this.line} (byte ${this.offset}) ${what}. Restore the file from a copy; or`
       + " start a new directory from the last checkpoint in checkpoints.jsonl"
   }
 }
