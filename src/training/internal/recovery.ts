@@ -265,7 +265,8 @@ const engine = ({ connect, first, isLost, policy, sources }: Setup) =>
           Effect.as(replaced(incarnation), Option.none<Exit.Exit<A, E>>())
         ).pipe(Effect.flatMap((end) => {
           if (Option.isNone(end)) return once
-          if (Exit.isSuccess(end.value) || Exit.isInterrupted(end.value)) return end.value
+          // a failure that interrupted what ran beside it is a failure
+          if (Exit.isSuccess(end.value) || Cause.isInterruptedOnly(end.value.cause)) return end.value
           const failure = end.value
           const lost = Effect.flatMap(
             Cause.failureOption(failure.cause).pipe(Option.match({
