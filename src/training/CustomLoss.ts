@@ -310,7 +310,7 @@ const logprobsOf = (output: ForwardBackwardOutput): Effect.Effect<ReadonlyArray<
  * @since 0.1.0
  * @category combinators
  */
-export const forwardBackwardCustom = <E, R>(
+export const forwardBackwardCustom = <E = never, R = never>(
   training: Client,
   data: ReadonlyArray<Datum>,
   loss: CustomLoss<E, R>

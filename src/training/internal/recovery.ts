@@ -105,9 +105,11 @@ interface Setup {
   /** For the first client, and for each that follows one that was lost. */
   readonly connect: Effect.Effect<Connection, TinkexError, Scope.Scope>
   readonly isLost: (error: unknown, incarnation: Incarnation) => Effect.Effect<boolean>
+  /** Whether what a session is refused says something about the checkpoint, and not about the session. */
+  readonly judges: (service: Service.Client) => boolean
 }
 
-const engine = ({ connect, first, isLost, policy, sources }: Setup) =>
+const engine = ({ connect, first, isLost, judges, policy, sources }: Setup) =>
   Effect.gen(function*() {
     const { backoff, backoffCap, maxAttempts, pollInterval } = yield* checked(policy)
     const scope = yield* Effect.scope
@@ -140,6 +142,7 @@ const engine = ({ connect, first, isLost, policy, sources }: Setup) =>
         if (broken !== undefined) yield* emit({ _tag: "Detected", runId })
         const refused = new Set<string>()
         let last: TinkexError | undefined
+        let attempts = 0
         for (let attempt = 1; attempt <= maxAttempts; attempt++) {
           if (attempt > 1) yield* Effect.sleep(Math.min(backoffCap, backoff * 2 ** (attempt - 2)))
           yield* emit({ _tag: "Started", runId, attempt })
@@ -151,13 +154,14 @@ const engine = ({ connect, first, isLost, policy, sources }: Setup) =>
             yield* emit({ _tag: "CheckpointSelected", runId, attempt, path: chosen.path })
             const client = yield* Effect.tapError(chosen.open(service), (error) =>
               Effect.sync(() => {
-                if (isFinal(error)) refused.add(chosen.path)
+                if (isFinal(error) && judges(service)) refused.add(chosen.path)
               }))
             yield* emit({ _tag: "ClientCreated", runId, attempt, newRunId: client.modelId })
             return { client, rest, service, restoredFrom: chosen.path }
           })))
           if (done._tag === "Left") {
             last = done.left
+            attempts = attempt
             yield* emit({ _tag: "Failed", runId, attempt, error: last })
             if (isHopeless(last)) break
             continue
@@ -180,8 +184,8 @@ const engine = ({ connect, first, isLost, policy, sources }: Setup) =>
           })
           return yield* emit({ _tag: "Completed", runId, newRunId: made.client.modelId, path: made.restoredFrom })
         }
-        yield* emit({ _tag: "Exhausted", runId, attempts: maxAttempts })
-        return yield* new RecoveryError({ runId, attempts: maxAttempts, reason: "Exhausted", cause: last })
+        yield* emit({ _tag: "Exhausted", runId, attempts })
+        return yield* new RecoveryError({ runId, attempts, reason: "Exhausted", cause: last })
       }).pipe(Effect.tapError((error) => SubscriptionRef.set(state, { _tag: "Lost", error })))
 
     /** One at a time: who asks while one is under way gets its answer. It goes on when the one who asked goes away. */
@@ -319,6 +323,7 @@ export const make = (
       first: { client, service, rest, generation: 0, restoredFrom: undefined },
       connect: Effect.succeed({ service, rest }),
       isLost: () => Effect.succeed(false),
+      judges: () => true,
       sources: (lineage) =>
         path !== undefined
           ? Effect.succeed([fromState(path, optimizer)])
@@ -361,6 +366,8 @@ export const open = (
         context
       ),
       isLost: policy.isLost,
+      // the session that was given may be over; the next attempt has one of its own
+      judges: (service) => service !== first,
       sources: (_, rest) => policy.sources(rest)
     })
   })

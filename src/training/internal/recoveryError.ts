@@ -9,6 +9,7 @@ import type { TinkexError } from "../../TinkexError.js"
  * @category errors
  */
 export class RecoveryError extends Data.TaggedError("RecoveryError")<{
+  /** Empty when there was none yet. */
   readonly runId: string
   readonly attempts: number
   /** `NoCheckpoint`: nothing was ever saved. `Exhausted`: every attempt failed. */
@@ -17,6 +18,11 @@ export class RecoveryError extends Data.TaggedError("RecoveryError")<{
   readonly cause?: TinkexError | undefined
 }> {
   override get message(): string {
+    if (this.runId === "") {
+      return `no client could be opened in ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}${
+        this.cause === undefined ? "" : `: ${this.cause.message}`
+      }`
+    }
     return this.reason === "NoCheckpoint"
       ? `training run ${this.runId} is corrupted and has no checkpoint to go back to. Save its state now and then`
       : `training run ${this.runId} is corrupted and was not restored in ${this.attempts} attempts${
