@@ -11,6 +11,7 @@ const steps = [
   ["index and exports", node, ["scripts/codegen.mjs", "--check"]],
   ["protobuf", node, ["scripts/generate-proto.mjs", "--check"]],
   ["kernels", node, ["scripts/build-wasm.mjs", "--check"]],
+  ["references", node, ["scripts/check-references.mjs"]],
   ["docs", node, ["scripts/check-docs.mjs"]],
   ["package", node, ["scripts/check-package.mjs"]]
 ]

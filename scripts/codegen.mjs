@@ -19,7 +19,10 @@ const moduleDoc = (path) => {
 
 /** The beginning of a module's comment: whole sentences, as many as fit a line of a table. */
 const oneLine = (path) => {
-  const text = moduleDoc(path).replace(/^\/\*\*|\*\/$/g, "").replace(/^\s*\* ?/gm, "").split(/^@/m)[0].trim()
+  const text = moduleDoc(path).replace(/^\/\*\*|\*\/$/g, "").replace(/^\s*\* ?/gm, "").split(/^@/m)[0].trim().replace(
+    / \(docs\/[^)]*\)/g,
+    ""
+  )
   const [first, ...others] = text.split(/\n\s*\n/)[0].replace(/\s+/g, " ").split(/(?<=\.) (?=[A-Z`])/)
   return others.reduce(
     ([line, done], next) => done || line.length + next.length > 140 ? [line, true] : [`${line} ${next}`, false],

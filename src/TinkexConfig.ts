@@ -40,7 +40,7 @@ export interface TenantKey {
 export const labelOfTenant: (id: string) => string = internal.labelOfTenant
 
 /**
- * How much of a training operation goes into one request when the server does not say (wire-protocol 5.7).
+ * How much of a training operation goes into one request when the server does not say (docs/protocol/training.md#chunks).
  *
  * @since 0.1.0
  * @category models
@@ -61,7 +61,7 @@ export interface ChunkLimits {
 export interface Timeouts {
   /** One attempt of an ordinary request. */
   readonly request: Duration.Duration
-  /** One poll; the server answers within 30 to 40 s (wire-protocol 2.7). */
+  /** One poll; the server answers within 30 to 40 s (docs/protocol/futures.md#answers-to-a-poll). */
   readonly poll: Duration.Duration
   readonly heartbeat: Duration.Duration
   /** All attempts of one logical call, waits included. */
@@ -87,7 +87,7 @@ export interface Retry {
 
 /**
  * Submission of samples besides `pools.sampling`: how many at one time while the service has asked for less, and their bytes
- * when the server sets no limit (wire-protocol 5.5).
+ * when the server sets no limit (docs/protocol/sampling.md#load).
  *
  * @since 0.1.0
  * @category models
@@ -206,7 +206,7 @@ export {
    */
   defaults,
   /**
-   * Tinker itself (wire-protocol 1.1).
+   * Tinker itself (docs/protocol/transport.md#urls).
    *
    * @since 0.1.0
    * @category constants

@@ -12,14 +12,14 @@
 export * as ApiError from "./protocol/ApiError.js"
 
 /**
- * The audit log of an organisation (wire-protocol 3.11, SDK 0.38).
+ * The audit log of an organisation (docs/protocol/account.md#audit).
  *
  * @since 0.1.0
  */
 export * as Audit from "./protocol/Audit.js"
 
 /**
- * What was used and what it costs (wire-protocol 3.12, SDK 0.38).
+ * What was used and what it costs (docs/protocol/account.md#usage).
  *
  * @since 0.1.0
  */
@@ -40,7 +40,7 @@ export * as Checkpoint from "./protocol/Checkpoint.js"
 export * as Datum from "./protocol/Datum.js"
 
 /**
- * Training requests and their results as protobuf (wire-protocol 4), both ways. Written by hand, because numbers then go
+ * Training requests and their results as protobuf (docs/protocol/protobuf.md), both ways. Written by hand, because numbers then go
  * from memory to the wire and back as whole blocks; generated code is what the tests hold it against.
  *
  * @since 0.1.0
@@ -48,7 +48,7 @@ export * as Datum from "./protocol/Datum.js"
 export * as ForwardBackwardCodec from "./protocol/ForwardBackwardCodec.js"
 
 /**
- * Training requests and their results as JSON, for peers that know nothing of protobuf (wire-protocol 10.2).
+ * Training requests and their results as JSON, for peers that know nothing of protobuf (docs/protocol/protobuf.md#json-for-older-peers).
  *
  * @since 0.1.0
  */
@@ -126,7 +126,7 @@ export * as ParseProblem from "./protocol/ParseProblem.js"
 export * as Routes from "./protocol/Routes.js"
 
 /**
- * Sampling results as protobuf (wire-protocol 4), both ways. Requests travel as JSON, see `Sampling.SampleRequest`.
+ * Sampling results as protobuf (docs/protocol/protobuf.md), both ways. Requests travel as JSON, see `Sampling.SampleRequest`.
  *
  * @since 0.1.0
  */
@@ -154,7 +154,7 @@ export * as Service from "./protocol/Service.js"
 export * as Session from "./protocol/Session.js"
 
 /**
- * Events that a client reports to the service (wire-protocol 3.14).
+ * Events that a client reports to the service (docs/protocol/sessions.md#reports).
  *
  * @since 0.1.0
  */
@@ -196,7 +196,7 @@ export * as Version from "./protocol/Version.js"
 export * as Weights from "./protocol/Weights.js"
 
 /**
- * Compressed bodies (wire-protocol 4.2): one zstd frame, default level, content size in its header. The library behind it
+ * Compressed bodies (docs/protocol/transport.md#compressed-bodies): one zstd frame, default level, content size in its header. The library behind it
  * is loaded on first use.
  *
  * @since 0.1.0
@@ -227,7 +227,7 @@ export * as CircuitBreaker from "./resilience/CircuitBreaker.js"
  * both the number inside and the rate of starts to what the resource refuses.
  *
  * - *Fair.* A permit that comes back is handed to the first in line; nobody else is woken, nobody overtakes.
- * - *Bytes* (wire-protocol 5.6): whoever is first may enter while the balance is not negative and may overdraw it, so that
+ * - *Bytes* (docs/protocol/sampling.md#budgets-of-bytes): whoever is first may enter while the balance is not negative and may overdraw it, so that
  *   one oversize call still passes.
  * - *Adaptive number*: additive increase, multiplicative decrease (Chiu and Jain 1989; TCP's congestion avoidance, RFC 5681;
  *   the decrease of 0.9 and the rule that a gate less than half full does not grow are Netflix concurrency-limits'
@@ -515,7 +515,7 @@ export * as Batch from "./training/Batch.js"
  *
  * The service computes gradients of cross-entropy, which is exactly linear in its weights. So the log-probabilities are
  * asked for first, your loss C gives dC/d logprob, and a second pass with `weights = -dC/d logprob` has the gradient of C
- * (wire-protocol 5.9).
+ * (docs/protocol/training.md#losses-of-your-own).
  *
  * @since 0.1.0
  */
@@ -553,7 +553,7 @@ export * as Recovery from "./training/Recovery.js"
 /**
  * Penalties on the log-probabilities of a batch, with their exact gradients, to be added to a custom loss.
  *
- * Formulas: features B57 to B64; every gradient is held against finite differences. Values add up over the data of a
+ * The formula of each stands at its function; every gradient is held against finite differences. Values add up over the data of a
  * batch; with `reduction: "mean"` they are divided by the number of elements (or rows) of the whole batch.
  *
  * @since 0.1.0

@@ -165,7 +165,7 @@ export interface Client extends Pipeable, Inspectable.Inspectable {
   readonly getWeightsInfo: (path: string) => Effect.Effect<WeightsInfoResponse, TinkexError>
   /**
    * A signed URL of the checkpoint's archive. While the service builds it, it is asked again every 30 s, six times in all
-   * (wire-protocol 7.4).
+   * (docs/protocol/checkpoints.md#archives).
    */
   readonly getCheckpointArchiveUrl: (path: string) => Effect.Effect<ArchiveUrl, TinkexError>
   /** A signed URL for every file of an export (`external_weights`). */
@@ -197,7 +197,7 @@ export interface Client extends Pipeable, Inspectable.Inspectable {
   readonly exportSessionTrace: (sessionId: string) => Effect.Effect<string, TinkexError>
   readonly getSampler: (samplerId: string) => Effect.Effect<GetSamplerResponse, TinkexError>
 
-  /** What was used from `startingOn` up to `endingBefore`: whole hours of UTC, at most 14 days (wire-protocol 2.9). */
+  /** What was used from `startingOn` up to `endingBefore`: whole hours of UTC, at most 14 days (docs/protocol/account.md#usage). */
   readonly getBillingUsage: (
     startingOn: DateTime.Utc,
     endingBefore: DateTime.Utc

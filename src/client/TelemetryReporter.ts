@@ -27,7 +27,7 @@ export interface Stats {
 }
 
 /**
- * Reports to the service (wire-protocol 3.14, 5.12). Nothing here fails, and nothing but `flush` waits. No key, no prompt, no
+ * Reports to the service (docs/protocol/sessions.md#reports). Nothing here fails, and nothing but `flush` waits. No key, no prompt, no
  * tensor and no text of an error is ever in a report: of an error it holds its type, what was being done, status and request id.
  *
  * @since 0.1.0
@@ -89,7 +89,7 @@ export const disabled: Reporter = internal.disabled
 
 /**
  * Whether an error, or anything in the chain of its causes, is the caller's own mistake: a status from 400 to 499 but 408 and
- * 429, a future that failed with the category `user`, or input that was refused before it was sent (wire-protocol 5.12).
+ * 429, a future that failed with the category `user`, or input that was refused before it was sent (docs/protocol/sessions.md#reports).
  *
  * @since 0.1.0
  * @category guards

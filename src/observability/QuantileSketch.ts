@@ -42,7 +42,7 @@ export type TypeId = typeof TypeId
  * (`collapsed` says so): their quantiles may then come out too large, those of the rest keep the promise.
  *
  * **Why our own code.** `@datadog/sketches-js` 2.1.1 is as fast and keeps the bound on positive numbers, but its `merge`
- * forgets negative values (its issue 22, open), one infinity throws and one NaN spoils the sum for good, the unbounded
+ * forgets negative values (an open bug there), one infinity throws and one NaN spoils the sum for good, the unbounded
  * form needs 69,120 bins for five numbers, its serialised form drops `min`, `max` and `sum` and needs a package that it does
  * not depend on, there is no windowed form, and it is CommonJS, last released in 2024.
  *

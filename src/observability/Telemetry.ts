@@ -175,7 +175,7 @@ export interface LoggerOptions {
   readonly level?: LogLevel.Literal | undefined
   /** Which events to log, beside the level. All unless given. */
   readonly filter?: ((event: Stamped) => boolean) | undefined
-  /** At most one line about a paused queue in this time, for each model or sampler. 60 s unless given (wire-protocol 5.3). */
+  /** At most one line about a paused queue in this time, for each model or sampler. 60 s unless given (docs/protocol/futures.md#queues). */
   readonly queueInterval?: Duration.DurationInput | undefined
 }
 

@@ -31,7 +31,7 @@ export interface HttpFields {
 }
 
 /**
- * States of the service's queue (wire-protocol 5.3).
+ * States of the service's queue (docs/protocol/futures.md#queues).
  *
  * @since 0.1.0
  * @category models
@@ -327,7 +327,7 @@ export const nameOf = (event: TelemetryEvent): string => {
 export type Stamped = TelemetryEvent & { readonly timestamp: number }
 
 /**
- * What to tell the user about a queue that is paused, in the words of the official SDK (wire-protocol 5.3), with the server's
+ * What to tell the user about a queue that is paused, in the words of the official SDK (docs/protocol/futures.md#queues), with the server's
  * reason where it gave one.
  *
  * @since 0.1.0

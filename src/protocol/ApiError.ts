@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import { ErrorBody } from "./Service.js"
 
 /**
- * Every error status that the protocol gives a meaning (wire-protocol 1.9, server-semantics 1.3).
+ * Every error status that the protocol gives a meaning (docs/protocol/transport.md#errors).
  *
  * @since 0.1.0
  * @category constants

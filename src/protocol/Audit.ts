@@ -1,5 +1,5 @@
 /**
- * The audit log of an organisation (wire-protocol 3.11, SDK 0.38).
+ * The audit log of an organisation (docs/protocol/account.md#audit).
  *
  * @since 0.1.0
  */

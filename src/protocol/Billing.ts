@@ -1,5 +1,5 @@
 /**
- * What was used and what it costs (wire-protocol 3.12, SDK 0.38).
+ * What was used and what it costs (docs/protocol/account.md#usage).
  *
  * @since 0.1.0
  */

@@ -136,7 +136,7 @@ export const SetTtlRequest = Schema.Struct({ ttlSeconds: required(Schema.NullOr(
 export interface SetTtlRequest extends Schema.Schema.Type<typeof SetTtlRequest> {}
 
 /**
- * A signed URL of a checkpoint's archive, to be fetched without credentials (wire-protocol 7.4).
+ * A signed URL of a checkpoint's archive, to be fetched without credentials (docs/protocol/checkpoints.md#archives).
  *
  * @since 0.1.0
  * @category schemas

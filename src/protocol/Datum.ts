@@ -25,7 +25,7 @@ export interface Datum {
 
 /**
  * A run of tokens that were the prompt (`prompt_tokens`) or the output (`sampled_tokens`) of a sampled sequence: positions
- * `offset` to `offset + length` of it (drift 1.1).
+ * `offset` to `offset + length` of it (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does).
  *
  * @since 0.1.0
  * @category models
@@ -38,7 +38,7 @@ export interface ProvenanceSpan {
 }
 
 /**
- * The dtype of a plain list, by the name of the loss input (wire-protocol 3.2 and SDK 0.38). Other names need a
+ * The dtype of a plain list, by the name of the loss input (docs/protocol/data.md#tensors). Other names need a
  * `TensorData` or a typed array, which carry their own.
  *
  * @since 0.1.0
@@ -272,7 +272,7 @@ const checkPair = (left: ModelInput.Tokens, right: ModelInput.Tokens): void => {
 
 /**
  * A datum for `cross_entropy` that teaches the completion: input is all tokens but the last, target all but the first,
- * weights are 0 where the target belongs to the prompt and 1 where it belongs to the completion (server-semantics 2.1).
+ * weights are 0 where the target belongs to the prompt and 1 where it belongs to the completion (docs/protocol/data.md#examples).
  * Throws `InvalidInput` when the completion is empty, fewer than two tokens are given, or one is no token id.
  *
  * @since 0.1.0
@@ -336,7 +336,7 @@ export const fromRollout = (rollout: {
 
 /**
  * Bytes of the datum as the chunker counts them: 4 per text token, raw bytes of images and audio, the tensors' payload
- * (wire-protocol 5.7).
+ * (docs/protocol/data.md#counting-bytes).
  *
  * @since 0.1.0
  * @category getters
@@ -363,7 +363,7 @@ export const byteSize = (self: Datum): number => {
 }
 
 /**
- * Numbers of the datum: tokens plus tensor elements, the count that the seeds' chunk limit is written in (design.md 4).
+ * Numbers of the datum: tokens plus tensor elements, the count that the seeds' chunk limit is written in.
  *
  * @since 0.1.0
  * @category getters

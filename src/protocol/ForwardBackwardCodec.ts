@@ -1,5 +1,5 @@
 /**
- * Training requests and their results as protobuf (wire-protocol 4), both ways. Written by hand, because numbers then go
+ * Training requests and their results as protobuf (docs/protocol/protobuf.md), both ways. Written by hand, because numbers then go
  * from memory to the wire and back as whole blocks; generated code is what the tests hold it against.
  *
  * @since 0.1.0
@@ -54,7 +54,7 @@ export const encodeOutput = (output: ForwardBackwardOutput): Effect.Effect<Uint8
   attempt(() => writeOutput(output))
 
 /**
- * Reads the result of a pass (wire-protocol 4.4): records are concatenated, int32 and bfloat16 widened, the type cut after
+ * Reads the result of a pass (docs/protocol/protobuf.md#results): records are concatenated, int32 and bfloat16 widened, the type cut after
  * its last colon. The tensors of all data are views of one array. Fails with `MalformedMessage` for an unknown dtype,
  * offsets outside the data, and a field that some datum lacks.
  *

@@ -1,5 +1,5 @@
 /**
- * Training requests and their results as JSON, for peers that know nothing of protobuf (wire-protocol 10.2).
+ * Training requests and their results as JSON, for peers that know nothing of protobuf (docs/protocol/protobuf.md#json-for-older-peers).
  *
  * @since 0.1.0
  */

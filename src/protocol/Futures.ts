@@ -9,7 +9,7 @@ import { defaulted, Float, openLiteral, optional, required, typed } from "./inte
 
 /**
  * Answer to a submission: the id to poll with. `sampleSequenceIds` has one id per sample of an `asample`, in the order of
- * the sequences in its result (drift 1.1).
+ * the sequences in its result (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does).
  *
  * @since 0.1.0
  * @category schemas
@@ -44,7 +44,7 @@ export const RetrieveFutureRequest = Schema.Struct({
 export interface RetrieveFutureRequest extends Schema.Schema.Type<typeof RetrieveFutureRequest> {}
 
 /**
- * What kind of request a future belongs to, the value of the header `X-Tinker-Request-Type` (wire-protocol 1.3).
+ * What kind of request a future belongs to, the value of the header `X-Tinker-Request-Type` (docs/protocol/transport.md#headers).
  *
  * @since 0.1.0
  * @category models
@@ -110,7 +110,7 @@ export const pending = (body: unknown): Extract<FutureAnswer, { readonly _tag: "
 }
 
 /**
- * Tells the JSON body of a successful poll apart, in the order of wire-protocol 2.7. A body that is no object is a result.
+ * Tells the JSON body of a successful poll apart, in the order of docs/protocol/futures.md#answers-to-a-poll. A body that is no object is a result.
  *
  * @since 0.1.0
  * @category decoding
@@ -201,7 +201,7 @@ export const CancelFutureRequest = Schema.Struct({ requestId: required(Schema.St
 export interface CancelFutureRequest extends Schema.Schema.Type<typeof CancelFutureRequest> {}
 
 /**
- * Body of `POST /retrieve_futures`: which requests of a sampling session are done (drift 1.2, SDK 0.38).
+ * Body of `POST /retrieve_futures`: which requests of a sampling session are done (docs/protocol-notes.md#paths-that-were-open).
  *
  * @since 0.1.0
  * @category schemas

@@ -25,7 +25,7 @@ const fold = (values: ReadonlyArray<number>, start: number, f: (a: number, b: nu
 const add = (a: number, b: number): number => a + b
 
 /**
- * Mean over chunks, weighted by their data. A total weight of 0 gives 0 (design.md 4).
+ * Mean over chunks, weighted by their data. A total weight of 0 gives 0.
  *
  * @since 0.1.0
  * @category reducers
@@ -87,7 +87,7 @@ const lane = (value: bigint): bigint => {
 
 /**
  * A hash of the chunks' values, truncated to integers, that does not depend on their order: CPython's 64-bit tuple hash of
- * the sorted integers (wire-protocol 5.8), as a signed 64-bit integer. Values that are no integers of any size (NaN,
+ * the sorted integers (docs/protocol/training.md#metrics), as a signed 64-bit integer. Values that are no integers of any size (NaN,
  * infinities) count as 0.
  *
  * @since 0.1.0

@@ -113,7 +113,7 @@ export const UnloadModelResponse = typed("unload_model", { modelId: required(Sch
 export interface UnloadModelResponse extends Schema.Schema.Type<typeof UnloadModelResponse> {}
 
 /**
- * The id of a model as the service forms it: `<session>:train:<model_seq_id>` (wire-protocol 2.3).
+ * The id of a model as the service forms it: `<session>:train:<model_seq_id>` (docs/protocol/training.md#models).
  *
  * @since 0.1.0
  * @category constructors

@@ -323,7 +323,7 @@ const ImageAssetPointerSchema = Schema.Struct({
 const DmelSchema = Schema.Struct({ dmel: Base64Bytes, type: Schema.Literal("dmel") })
 
 /**
- * A chunk in JSON (wire-protocol 3.1).
+ * A chunk in JSON (docs/protocol/data.md#what-a-model-reads).
  *
  * @since 0.1.0
  * @category schemas

@@ -131,7 +131,7 @@ const isPairs = (u: unknown): boolean => {
 
 /**
  * One row per position: the `[token id, log-probability]` pairs of its most likely tokens, or `null` where none were
- * computed. The JSON form of top-k results (wire-protocol 10.2).
+ * computed. The JSON form of top-k results (docs/protocol/protobuf.md#json-for-older-peers).
  *
  * @since 0.1.0
  * @category schemas

@@ -1,5 +1,5 @@
 /**
- * Sampling results as protobuf (wire-protocol 4), both ways. Requests travel as JSON, see `Sampling.SampleRequest`.
+ * Sampling results as protobuf (docs/protocol/protobuf.md), both ways. Requests travel as JSON, see `Sampling.SampleRequest`.
  *
  * @since 0.1.0
  */

@@ -24,7 +24,7 @@ export const WideInt: Schema.Schema<number | bigint> = Schema.Union(Schema.Int, 
 
 /**
  * When to stop. Absent: the model's own end tokens stop. A text or texts, or token ids: those stop. An empty list: nothing
- * stops, not even the end tokens, until `maxTokens` (drift 1.1). Absent is never turned into the empty list.
+ * stops, not even the end tokens, until `maxTokens` (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does). Absent is never turned into the empty list.
  *
  * @since 0.1.0
  * @category schemas
@@ -40,7 +40,7 @@ export const Stop: Schema.Schema<
 export type Stop = typeof Stop.Type
 
 /**
- * How to sample, in JSON (wire-protocol 3.7). `topK` -1 and `topP` 1 mean no limit.
+ * How to sample, in JSON (docs/protocol/sampling.md#parameters). `topK` -1 and `topP` 1 mean no limit.
  *
  * @since 0.1.0
  * @category schemas
@@ -71,7 +71,7 @@ export interface SamplingParams extends Schema.Schema.Type<typeof SamplingParams
 export const samplingDefaults: SamplingParams = { temperature: 1, topK: -1, topP: 1 }
 
 /**
- * Body of `POST /asample` (wire-protocol 3.8, SDK 0.38). A sampling session and `seqId`, or a base model or model path.
+ * Body of `POST /asample` (docs/protocol/sampling.md#requests). A sampling session and `seqId`, or a base model or model path.
  * `seqId` may exceed 2^53: parse bodies with `Json.parse` and write them with `Json.stringify`.
  *
  * @since 0.1.0
@@ -220,7 +220,7 @@ const fromNullable = (list: ReadonlyArray<number | null>): Float32Array => {
 }
 
 /**
- * A sample result in JSON, for peers that do not ask for protobuf (wire-protocol 10.2).
+ * A sample result in JSON, for peers that do not ask for protobuf (docs/protocol/protobuf.md#json-for-older-peers).
  *
  * @since 0.1.0
  * @category schemas

@@ -22,7 +22,7 @@ export interface ClientConfigRequest extends Schema.Schema.Type<typeof ClientCon
 
 /**
  * Answer of `POST /client/config`: flags and limits that the server sets for its clients. A server may leave out any of
- * them; the defaults are the official SDK's (wire-protocol 5.13, SDK 0.38).
+ * them; the defaults are the official SDK's (docs/protocol/sessions.md#flags).
  *
  * @since 0.1.0
  * @category schemas

@@ -320,7 +320,7 @@ const SearchCursor = Schema.Struct({
 })
 
 /**
- * Body of `POST /sessions/search` (drift 1.3). `limit` is 1 to 200.
+ * Body of `POST /sessions/search` (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does). `limit` is 1 to 200.
  *
  * @since 0.1.0
  * @category schemas

@@ -1,5 +1,5 @@
 /**
- * Events that a client reports to the service (wire-protocol 3.14).
+ * Events that a client reports to the service (docs/protocol/sessions.md#reports).
  *
  * @since 0.1.0
  */

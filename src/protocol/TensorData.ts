@@ -11,7 +11,7 @@ import { float32s, int32s, kindOf } from "./numbers.js"
 import { IntArray, NumberList } from "./NumericArray.js"
 
 /**
- * The two types of numbers that travel (wire-protocol 3.2).
+ * The two types of numbers that travel (docs/protocol/data.md#tensors).
  *
  * @since 0.1.0
  * @category models
@@ -322,7 +322,7 @@ export const isSparse = (self: TensorData): boolean => self.crow !== undefined
 export const size = (self: TensorData): number => product(self.shape)
 
 /**
- * Bytes of the payload as the chunker counts them: 4 per float, 8 per integer, 8 per sparse index (wire-protocol 5.7).
+ * Bytes of the payload as the chunker counts them: 4 per float, 8 per integer, 8 per sparse index (docs/protocol/data.md#counting-bytes).
  *
  * @since 0.1.0
  * @category getters
@@ -359,7 +359,7 @@ const scatter = (crow: Int32Array, columns: number, put: (i: number, rowStart: n
 
 /**
  * The sparse CSR form of a dense matrix when it is smaller, `(rows + 1) + 2 * listed < rows * columns`; cells equal to
- * `pad` are not listed. Anything else is returned as it is (wire-protocol 3.2).
+ * `pad` are not listed. Anything else is returned as it is (docs/protocol/data.md#tensors).
  *
  * @since 0.1.0
  * @category combinators
@@ -417,7 +417,7 @@ const Wire = Schema.Struct({
 })
 
 /**
- * A tensor in JSON: `{data, dtype, shape?, sparse_crow_indices?, sparse_col_indices?}` (wire-protocol 3.2). Integers
+ * A tensor in JSON: `{data, dtype, shape?, sparse_crow_indices?, sparse_col_indices?}` (docs/protocol/data.md#tensors). Integers
  * beyond 2^53 arrive and leave as bigints, see `Json`.
  *
  * @since 0.1.0

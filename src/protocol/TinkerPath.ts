@@ -103,7 +103,7 @@ export const unsafeFromCheckpointId = (trainingRunId: string, id: string): Tinke
 export const checkpointType = (path: TinkerPath): CheckpointType => typeOfKind[path.kind]
 
 /**
- * An id for use in a URL path: `:` and `/` stay as they are, as the official SDK sends them (wire-protocol 1.1); what would
+ * An id for use in a URL path: `:` and `/` stay as they are, as the official SDK sends them (docs/protocol/transport.md#urls); what would
  * change the URL's meaning is percent-encoded.
  *
  * @since 0.1.0

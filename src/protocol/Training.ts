@@ -103,7 +103,7 @@ export const AdamParams = Schema.Struct({
 export interface AdamParams extends Schema.Schema.Type<typeof AdamParams> {}
 
 /**
- * The service's defaults (wire-protocol 3.5): learning rate 1e-4, betas 0.9 and 0.95, eps 1e-12, no decay, no clipping.
+ * The service's defaults (docs/protocol/training.md#updates): learning rate 1e-4, betas 0.9 and 0.95, eps 1e-12, no decay, no clipping.
  *
  * @since 0.1.0
  * @category constants
@@ -190,7 +190,7 @@ export const OptimStepResponse = Schema.Struct({
 export interface OptimStepResponse extends Schema.Schema.Type<typeof OptimStepResponse> {}
 
 /**
- * LoRA settings in JSON (wire-protocol 3.6).
+ * LoRA settings in JSON (docs/protocol/training.md#lora).
  *
  * @since 0.1.0
  * @category schemas

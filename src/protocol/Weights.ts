@@ -146,7 +146,7 @@ export interface ExternalWeightsUrlsResponse extends Schema.Schema.Type<typeof E
 
 /**
  * Body of `POST /load_weights`. Either `modelId` and `seqId` name an existing model, or `sessionId` and `modelSeqId` make
- * a new one from the checkpoint (wire-protocol 2.6). `optimizer` says whether the optimiser's state is restored too.
+ * a new one from the checkpoint (docs/protocol/checkpoints.md#loading). `optimizer` says whether the optimiser's state is restored too.
  *
  * @since 0.1.0
  * @category schemas

@@ -1,5 +1,5 @@
 /**
- * Compressed bodies (wire-protocol 4.2): one zstd frame, default level, content size in its header. The library behind it
+ * Compressed bodies (docs/protocol/transport.md#compressed-bodies): one zstd frame, default level, content size in its header. The library behind it
  * is loaded on first use.
  *
  * @since 0.1.0

@@ -3,7 +3,7 @@
  * both the number inside and the rate of starts to what the resource refuses.
  *
  * - *Fair.* A permit that comes back is handed to the first in line; nobody else is woken, nobody overtakes.
- * - *Bytes* (wire-protocol 5.6): whoever is first may enter while the balance is not negative and may overdraw it, so that
+ * - *Bytes* (docs/protocol/sampling.md#budgets-of-bytes): whoever is first may enter while the balance is not negative and may overdraw it, so that
  *   one oversize call still passes.
  * - *Adaptive number*: additive increase, multiplicative decrease (Chiu and Jain 1989; TCP's congestion avoidance, RFC 5681;
  *   the decrease of 0.9 and the rule that a gate less than half full does not grow are Netflix concurrency-limits'

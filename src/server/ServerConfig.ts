@@ -25,15 +25,15 @@ export interface Options {
    * reached the server. What requests say of their host is never used.
    */
   readonly publicUrl?: string | undefined
-  /** Take `load_weights` only as a run's first operation, as the hosted service does (wire-protocol 5.10). */
+  /** Take `load_weights` only as a run's first operation, as the hosted service does (docs/protocol/training.md#order). */
   readonly strictLoad?: boolean | undefined
-  /** How long `retrieve_future` is held before it answers 408. Clients give up at 45 s (server-semantics 1.4). */
+  /** How long `retrieve_future` is held before it answers 408. Clients give up at 45 s (docs/protocol/futures.md#answers-to-a-poll). */
   readonly longPoll?: Duration.DurationInput | undefined
   /** How long a result can be read again after it is there; then 410. */
   readonly resultRetention?: Duration.DurationInput | undefined
-  /** A session ends after this long without a heartbeat or request (server-semantics 1.6). */
+  /** A session ends after this long without a heartbeat or request (docs/protocol/sessions.md#heartbeats). */
   readonly sessionExpiry?: Duration.DurationInput | undefined
-  /** How long an absent `seq_id` holds up the operations behind it (design.md 4). */
+  /** How long an absent `seq_id` holds up the operations behind it. */
   readonly gapTimeout?: Duration.DurationInput | undefined
   /** Other names under which models can be asked for, as `{ alias: model }`. Listed in the capabilities under both. */
   readonly aliases?: Readonly<Record<string, string>> | undefined
@@ -65,7 +65,7 @@ export interface Limits {
   readonly concurrentSamples: number
   /** Sessions that have not ended. */
   readonly sessions: number
-  /** Results with a larger body are announced first when the client allows it (wire-protocol 2.7). */
+  /** Results with a larger body are announced first when the client allows it (docs/protocol/futures.md#answers-to-a-poll). */
   readonly inlineResultBytes: number
   /** Bytes of results kept for reading again; beyond it those that were read go, oldest first. */
   readonly resultBytes: number

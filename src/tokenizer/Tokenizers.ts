@@ -49,7 +49,7 @@ const beforeColon = (name: string): string => name.split(":")[0] ?? name
 const aliases: Readonly<Record<string, string>> = { "moonshotai/Kimi-K2.5-Text-Only": "moonshotai/Kimi-K2.5" }
 
 /**
- * The id of a model's tokenizer (wire-protocol 5.10): what the server said, up to a `:`; otherwise, for
+ * The id of a model's tokenizer (docs/protocol/training.md#models): what the server said, up to a `:`; otherwise, for
  * `meta-llama/Llama-3...`, a copy that is not gated; for names of three parts the first two; else the name.
  *
  * @since 0.1.0

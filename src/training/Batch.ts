@@ -87,7 +87,7 @@ export interface Batch<out A> {
  * @category models
  */
 export interface Options {
-  /** Most items, 10 unless given (features A31). More are refused before anything is sent. */
+  /** Most items, 10 unless given. More are refused before anything is sent. */
   readonly maxItems?: number | undefined
 }
 

@@ -3,7 +3,7 @@
  *
  * The service computes gradients of cross-entropy, which is exactly linear in its weights. So the log-probabilities are
  * asked for first, your loss C gives dC/d logprob, and a second pass with `weights = -dC/d logprob` has the gradient of C
- * (wire-protocol 5.9).
+ * (docs/protocol/training.md#losses-of-your-own).
  *
  * @since 0.1.0
  */

@@ -1,7 +1,7 @@
 /**
  * Penalties on the log-probabilities of a batch, with their exact gradients, to be added to a custom loss.
  *
- * Formulas: features B57 to B64; every gradient is held against finite differences. Values add up over the data of a
+ * The formula of each stands at its function; every gradient is held against finite differences. Values add up over the data of a
  * batch; with `reduction: "mean"` they are divided by the number of elements (or rows) of the whole batch.
  *
  * @since 0.1.0

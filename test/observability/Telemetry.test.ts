@@ -317,7 +317,7 @@ describe("TelemetryEvent", () => {
     assert.strictEqual(TelemetryEvent.nameOf(oneOfEach.HttpStop), "tinkex.http.request.stop")
   })
 
-  it("a paused queue is told of in the words of the official SDK (wire-protocol 5.3)", () => {
+  it("a paused queue is told of in the words of the official SDK (docs/protocol/futures.md#queues)", () => {
     const of = (over: Partial<Of<"QueueState">>) =>
       TelemetryEvent.queueMessage({ ...oneOfEach.QueueState, reason: undefined, ...over })
     assert.strictEqual(

@@ -1,5 +1,5 @@
 /**
- * The one truth table: what an error means for retries, breaker and limiter (design.md 4).
+ * The one truth table: what an error means for retries, breaker and limiter.
  *
  * @internal
  */

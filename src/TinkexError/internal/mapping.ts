@@ -19,7 +19,7 @@ import * as Errors from "./errors.js"
 export type Headers = Readonly<Record<string, string | undefined>>
 
 /**
- * The longest that a server's wish to wait is honoured (design.md 4).
+ * The longest that a server's wish to wait is honoured.
  *
  * @since 0.1.0
  * @category constants
@@ -27,7 +27,7 @@ export type Headers = Readonly<Record<string, string | undefined>>
 export const maxRetryAfter: Duration.Duration = Duration.seconds(60)
 
 /**
- * The wait after a 429 that names none: 1 s, or 5 s when the request's body is over 128 KiB (design.md 4).
+ * The wait after a 429 that names none: 1 s, or 5 s when the request's body is over 128 KiB.
  *
  * @since 0.1.0
  * @category constants
@@ -171,7 +171,7 @@ export const fromStatus = (answer: {
   }
   switch (status) {
     case 400:
-      // a gateway's rejection: the service itself always says why (wire-protocol 1.6)
+      // a gateway's rejection: the service itself always says why (docs/protocol/transport.md#gateway-rejections)
       return body === "" && fields.shouldRetry === undefined
         ? new Errors.ConnectionError({
           operation,

@@ -10,7 +10,7 @@ export const none = "—"
 
 const units = ["B", "KB", "MB", "GB", "TB"]
 
-/** `5 B`, `10.0 KB`, in steps of 1,024 (wire-protocol 6.1). */
+/** `5 B`, `10.0 KB`, in steps of 1,024 (docs/protocol/checkpoints.md#sizes). */
 export const size = (bytes: number | undefined): string => {
   if (bytes === undefined || bytes < 0) return none
   let value = bytes

@@ -1,4 +1,4 @@
-/** Tells the user, now and then, that the service lets work wait (wire-protocol 5.3). */
+/** Tells the user, now and then, that the service lets work wait (docs/protocol/futures.md#queues). */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { TelemetryService } from "../../observability/Telemetry.js"

@@ -32,7 +32,7 @@ export const watched = <T extends Transport>(transport: T, reporter: Reporter): 
   }
 }
 
-/** How the official SDK calls what can happen to a poll (wire-protocol 5.12). */
+/** How the official SDK calls what can happen to a poll (docs/protocol/sessions.md#reports). */
 const nameOf = (error: TinkexError, last: boolean): string | undefined => {
   switch (error._tag) {
     // the pause is told in another way, and 408 is no error

@@ -27,7 +27,7 @@ import { jsonBody } from "../transport/transport.js"
 import { processUuid, uuid } from "../transport/uuid.js"
 import { describe, sanitizer, userErrorOf } from "./report.js"
 
-// wire-protocol 5.12; how often a batch is repeated, and how long between: features B71
+// docs/protocol/sessions.md#reports
 const batchSize = 100
 const capacity = 10_000
 const flushEvery = Duration.seconds(10)

@@ -34,7 +34,7 @@ const checkStop = (stop: SampleOptions["stop"]): void => {
 const tensorJson = Schema.encodeSync(TensorDataSchema)
 const chunkJson = Schema.encodeSync(ModelInput.ChunkSchema)
 
-/** What a prompt weighs on the way (wire-protocol 5.5): ten bytes for a token, images and audio as they are. */
+/** What a prompt weighs on the way (docs/protocol/data.md#counting-bytes): ten bytes for a token, images and audio as they are. */
 const weightOf = (input: ModelInput.ModelInput): number => {
   let bytes = 0
   for (const chunk of input.chunks) {

@@ -190,7 +190,7 @@ const make = (
   let progressAt = 0
   let waiting = 0
 
-  /** Again and again while samples of this client succeed now and then (wire-protocol 5.5). */
+  /** Again and again while samples of this client succeed now and then (docs/protocol/sampling.md#load). */
   const persistently = (
     self: Effect.Effect<SampleResponse, TinkexError>,
     patience: number

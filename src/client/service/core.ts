@@ -42,7 +42,7 @@ export interface Core {
   readonly dynamic: { current: DynamicConfig }
   readonly registry: Registry
   readonly tokenizers: Effect.Effect.Success<typeof Tokenizers>
-  /** Bytes of large results that are being fetched (wire-protocol 5.3). */
+  /** Bytes of large results that are being fetched (docs/protocol/futures.md#large-results). */
   readonly responses: ConcurrencyGate.ConcurrencyGate
   readonly outstanding: Set<Outstanding>
   readonly models: Counter

@@ -10,7 +10,7 @@ export interface Limits {
   readonly weight: number
 }
 
-/** The server's limits where it has sent them, ours otherwise (wire-protocol 5.7, design.md 4). */
+/** The server's limits where it has sent them, ours otherwise (docs/protocol/training.md#chunks). */
 export const limitsOf = (server: ClientLimits, own: ChunkLimits): Limits => ({
   examples: server.fwdbwdMaxChunkLen ?? own.examples,
   ...(server.fwdbwdMaxChunkBytes === undefined

@@ -6,7 +6,7 @@ import * as ModelInput from "../../protocol/ModelInput.js"
 import { checkFloats, checkTokens, kindOf } from "../../protocol/numbers.js"
 import type { LossFn, LossFnConfig } from "../../protocol/Training.js"
 
-/** The inputs that a loss cannot do without (server-semantics 2.2). */
+/** The inputs that a loss cannot do without (docs/protocol/training.md#losses). */
 const inputsOf: Readonly<Record<string, ReadonlyArray<string>>> = {
   cross_entropy: ["target_tokens"],
   importance_sampling: ["target_tokens", "logprobs", "advantages"],

@@ -1,4 +1,4 @@
-/** Keys that are exchanged for short-lived tokens (wire-protocol 1.2). */
+/** Keys that are exchanged for short-lived tokens (docs/protocol/transport.md#keys-and-tokens). */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** Waiting out a 402: the account has to be topped up (wire-protocol 5.4). */
+/** Waiting out a 402: the account has to be topped up (docs/protocol/futures.md#billing-pauses). */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

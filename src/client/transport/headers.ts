@@ -1,11 +1,11 @@
-/** The headers of a request (wire-protocol 1.3). */
+/** The headers of a request (docs/protocol/transport.md#headers). */
 import * as Redacted from "effect/Redacted"
 import { version } from "../../protocol/Version.js"
 import type { Settings } from "../../TinkexConfig.js"
 import { platformOf } from "./platform.js"
 
 /**
- * The official SDK whose protocol is spoken. Servers refuse sessions of versions that they no longer know (drift 1.3), so
+ * The official SDK whose protocol is spoken. Servers refuse sessions of versions that they no longer know (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does), so
  * this, and not our own version, is what `sdk_version` says; `User-Agent` says who we are.
  */
 export const sdkVersion = "0.38.0"

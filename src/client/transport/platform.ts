@@ -25,7 +25,7 @@ const named = (table: Readonly<Record<string, string>>, value: unknown, other: s
 
 const at = (value: unknown, key: string): unknown => Predicate.isObject(value) ? Reflect.get(value, key) : undefined
 
-/** The names that the official SDK gives to systems and machines (wire-protocol 1.3). */
+/** The names that the official SDK gives to systems and machines (docs/protocol/transport.md#headers). */
 export const platformOf = (host: object): Platform => {
   const process = at(host, "process")
   const versions = at(process, "versions")

@@ -1,4 +1,4 @@
-/** Answers that lead to signed URLs, which are fetched without the key (wire-protocol 7.4). */
+/** Answers that lead to signed URLs, which are fetched without the key (docs/protocol/checkpoints.md#archives). */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"

@@ -1,4 +1,4 @@
-/** How requests travel. The order is that of design.md 2. */
+/** How requests travel. The order is that of docs/architecture.md#the-way-of-a-call. */
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientError from "@effect/platform/HttpClientError"
@@ -380,7 +380,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
         Effect.zipRight(waitOut(prepared, left)),
         Effect.zipRight(
           pool === "sampling"
-            // what was refused for load lately weighs more (wire-protocol 5.5)
+            // what was refused for load lately weighs more (docs/protocol/sampling.md#load)
             ? Effect.flatMap(recently, (recent) => inGate(gate, inside, (weight ?? prepared.bytes) * (recent ? 20 : 1)))
             : inGate(gate, inside, weight ?? prepared.bytes)
         ),
@@ -491,7 +491,7 @@ export const make = (settings: Settings): Effect.Effect<InternalTransport, never
     return self
   })
 
-/** A back-off counts as recent for so long after it ended (wire-protocol 5.5). */
+/** A back-off counts as recent for so long after it ended (docs/protocol/sampling.md#load). */
 const recentMillis = 10_000
 
 const statusOf = (exit: Exit.Exit<Answer, TransportError>): number | undefined => {

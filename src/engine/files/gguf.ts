@@ -1,5 +1,5 @@
 /**
- * The header of a GGUF file, version 2 or 3 (ggml's docs/gguf.md): metadata, and where each tensor lies.
+ * The header of a GGUF file, version 2 or 3 (as ggml describes it): metadata, and where each tensor lies.
  *
  * Nothing in the file is trusted: a count is held against the bytes that are left before anything is made for it, and
  * every tensor must lie inside the file.

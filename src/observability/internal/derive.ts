@@ -47,7 +47,7 @@ const each = (
 
 const plus = (a: number, b: number): number => a + b
 
-/** A poll that is answered 408 was told "not yet": progress, not failure (wire-protocol 5.3). */
+/** A poll that is answered 408 was told "not yet": progress, not failure (docs/protocol/futures.md#answers-to-a-poll). */
 const isSuccess = (status: number, operation: Operation): boolean =>
   status < 400 || (status === 408 && operation === "futures")
 

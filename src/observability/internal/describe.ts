@@ -5,7 +5,7 @@ import { scrub } from "./scrub.js"
 
 export type Level = Exclude<LogLevel.Literal, "All" | "None">
 
-/** How much an event matters. Heartbeats that fail for two minutes are worth a warning (wire-protocol 5.11). */
+/** How much an event matters. Heartbeats that fail for two minutes are worth a warning (docs/protocol/sessions.md#heartbeats). */
 export const levelOf = (event: Stamped): Level => {
   switch (event._tag) {
     case "FutureTimeout":

@@ -1,5 +1,5 @@
 /**
- * The header of a serialised DMel tensor (wire-protocol 3.1).
+ * The header of a serialised DMel tensor (docs/protocol/data.md#what-a-model-reads).
  *
  * @internal
  */

@@ -20,7 +20,7 @@ const optimizerFile = "optimizer.safetensors"
 const moduleOf = (name: string): string | undefined => /([^.]+)\.lora_[AB]/.exec(name)?.[1]
 
 /**
- * PEFT's description of the adapter; the scale of LoRA here is `lora_alpha / r` with alpha 32 (server-semantics 2.5).
+ * PEFT's description of the adapter; the scale of LoRA here is `lora_alpha / r` with alpha 32 (docs/protocol/training.md#lora).
  */
 const adapterConfig = (state: RunState): string =>
   JSON.stringify(

@@ -26,7 +26,7 @@ export interface Save {
 
 /**
  * Plans a save. A name that is taken fails the future at once: clients repeat a 409 for minutes, but believe a future
- * (server-semantics 1.8).
+ * (docs/protocol/checkpoints.md#saving).
  *
  * @internal
  */

@@ -31,7 +31,7 @@ export interface Result {
 }
 
 /**
- * Why an operation failed; `user` is the caller's mistake (wire-protocol 3.13).
+ * Why an operation failed; `user` is the caller's mistake (docs/protocol/futures.md#failures).
  *
  * @since 0.1.0
  * @category models

@@ -118,7 +118,7 @@ export const refused = (refusal: Refusal): HttpServerResponse.HttpServerResponse
 const encodeFuture = Schema.encode(UntypedFuture)
 
 /**
- * The promise of a result, under 202 (wire-protocol 2.0).
+ * The promise of a result, under 202 (docs/protocol/futures.md#promises).
  *
  * @internal
  */

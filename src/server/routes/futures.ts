@@ -52,7 +52,7 @@ export const routes = Effect.gen(function*() {
   ]
 })
 
-/** Not yet: clients poll again at once (wire-protocol 2.7). */
+/** Not yet: clients poll again at once (docs/protocol/futures.md#answers-to-a-poll). */
 const pendingBody = (requestId: string, queue: QueueState) => ({
   type: "try_again",
   request_id: requestId,

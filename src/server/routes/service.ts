@@ -35,7 +35,7 @@ export const routes = Effect.gen(function*() {
       // those who watch over the server have no key
       self.path === paths.healthz ? open(self) : self
     ),
-    // clients send a refused batch again every second for ever, so whatever comes is accepted (wire-protocol 5.12)
+    // clients send a refused batch again every second for ever, so whatever comes is accepted (docs/protocol/sessions.md#reports)
     post(paths.telemetry, Schema.Unknown, () => telemetry),
     route(
       "GET",

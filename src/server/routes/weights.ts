@@ -65,7 +65,7 @@ export const routes = Effect.gen(function*() {
         modelId: payload.modelId,
         seqId: payload.seqId,
         endpoint: "save_weights_for_sampler",
-        // clients draw a new sampling_session_seq_id when they repeat an unnamed save (wire-protocol 2.5)
+        // clients draw a new sampling_session_seq_id when they repeat an unnamed save (docs/protocol/checkpoints.md#saving)
         fingerprint: name === undefined ? sha256("save_weights_for_sampler", payload.modelId) : fingerprint,
         prepare: (run, now) =>
           name === undefined

@@ -60,7 +60,7 @@ export interface Run {
 export class Runs extends Context.Tag("tinkex/server/Runs")<Runs, {
   /** Makes a run; gives the id of the request whose result tells when it is there. */
   readonly create: (request: Model.CreateModelRequest, fingerprint: string) => Effect.Effect<Created, Refusal>
-  /** Makes a run from a checkpoint (wire-protocol 2.6). */
+  /** Makes a run from a checkpoint (docs/protocol/checkpoints.md#loading). */
   readonly createFrom: (
     request: Weights.LoadWeightsRequest & { readonly sessionId: string; readonly modelSeqId: number },
     fingerprint: string

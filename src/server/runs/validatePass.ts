@@ -22,7 +22,7 @@ interface Loss {
 const policy = ["target_tokens", "logprobs", "advantages"]
 const clips = ["clip_low_threshold", "clip_high_threshold"]
 
-/** What each loss reads (server-semantics 2.2). */
+/** What each loss reads (docs/protocol/training.md#losses). */
 const losses: Readonly<Record<string, Loss>> = {
   cross_entropy: {
     outputType: "CrossEntropyLossReturn",

@@ -49,7 +49,7 @@ export interface Sampler {
  */
 export interface Accepted {
   readonly requestId: string
-  /** One id per sample (drift 1.1). */
+  /** One id per sample (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does). */
   readonly sampleSequenceIds: ReadonlyArray<string>
 }
 
@@ -76,7 +76,7 @@ export class Samplers extends Context.Tag("tinkex/server/Samplers")<Samplers, {
   readonly sample: (request: SampleRequest, fingerprint: string) => Effect.Effect<Accepted, Refusal>
   /** Stops a sample request; false when there is none of that id under way. */
   readonly cancel: (requestId: string) => Effect.Effect<boolean>
-  /** A number for one more client of a sampler, from 1 (drift 1.2). */
+  /** A number for one more client of a sampler, from 1 (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does). */
   readonly join: (id: string) => Effect.Effect<number, Refusal>
   readonly stats: Effect.Effect<{ readonly samplers: number; readonly requests: number }>
 }>() {}

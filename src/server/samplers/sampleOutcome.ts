@@ -27,7 +27,7 @@ export const outcomeOf = (exit: Exit.Exit<Result, Failure>): Effect.Effect<Eithe
 }
 
 /**
- * The response to a request. Only the last N prompt positions are told when it says so (drift 1.1).
+ * The response to a request. Only the last N prompt positions are told when it says so (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does).
  *
  * @internal
  */

@@ -24,7 +24,7 @@ const between = (field: string, value: number, low: number, high: number): void 
   if (value < low || value > high) refuse(field, `a whole number from ${low} to ${high}`, `${value}`)
 }
 
-/** Seeds of any size are folded into [0, 2^63 - 1) (wire-protocol 3.7). */
+/** Seeds of any size are folded into [0, 2^63 - 1) (docs/protocol/sampling.md#parameters). */
 const foldSeed = (seed: number | bigint): bigint => {
   const modulus = 2n ** 63n - 1n
   const rest = BigInt(seed) % modulus
@@ -47,7 +47,7 @@ const stopsOf = (
   }
   const empty = strings.indexOf("")
   if (empty >= 0) refuse("sampling_params.stop", "text that is not empty", "empty text", empty)
-  // text to stop at leaves the end of the sequence in force, tokens take its place (drift 1.1)
+  // text to stop at leaves the end of the sequence in force, tokens take its place (docs/protocol-notes.md#what-newer-sdks-changed-and-what-tinkex-does)
   return tokens.length > 0 ? { stopTokens: tokens } : { stopStrings: strings }
 }
 

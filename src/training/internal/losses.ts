@@ -1,5 +1,5 @@
 /**
- * The value of each loss by its closed form, from the log-probabilities that the service gives back (server-semantics 2.2).
+ * The value of each loss by its closed form, from the log-probabilities that the service gives back (docs/protocol/training.md#losses).
  * Sums over the targets of the data; nothing is averaged.
  */
 import type { Datum } from "../../protocol/Datum.js"
