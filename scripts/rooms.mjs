@@ -21,9 +21,9 @@ export const allowed = (() => {
   const runs = [...training, "training"]
   const Tinkex = [...runs, "runs"]
   const index = [...Tinkex, "Tinkex"]
-  const server = ["engine", "observability", "tokenizer", "protocol"]
+  const server = ["engine", "observability", "tokenizer", "protocol", "node"]
   const doors = [...index, "server", ...server]
-  const NodeTinkex = Tinkex.concat("Tinkex")
+  const NodeTinkex = Tinkex.concat("Tinkex", "node")
   return {
     protocol,
     // Generic: it knows nothing of Tinker.
@@ -39,6 +39,8 @@ export const allowed = (() => {
     Tinkex,
     index,
     engine: [],
+    // What only Node has, and knows nothing of Tinker.
+    node: [],
     server,
     NodeTinkex,
     // It talks to any server, and must not see it with the eyes of our client.

@@ -195,20 +195,36 @@ describe("CheckpointStore", () => {
       assert.strictEqual((yield* Effect.flip(store.load(a, { optimizer: false }))).reason, "NotFound")
     }).pipe(Effect.provide(platform)))
 
-  it.scoped("serves one process per directory, and takes over what a dead one held", () =>
+  it.scopedLive("serves one server per directory, and lets the next one in when it ends", () =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
       const dataDir = yield* directory
-      // the parent of this process is alive for as long as the test is
+      // the id of a process says nothing: this one is alive, and has never had the directory
       yield* fs.writeFileString(`${dataDir}/server.pid`, String(process.ppid))
+      const first = yield* open(dataDir)
       const error = yield* Effect.flip(open(dataDir))
       assert.strictEqual(error.reason, "InUse")
-      assert.include(error.message, String(process.ppid))
-      yield* fs.writeFileString(`${dataDir}/server.pid`, "4194304999")
-      const { close } = yield* open(dataDir)
-      assert.strictEqual(yield* fs.readFileString(`${dataDir}/server.pid`), String(process.pid))
-      yield* close
-      assert.isFalse(yield* fs.exists(`${dataDir}/server.pid`))
+      assert.include(error.message, `in use by process ${process.pid}`)
+      yield* first.store.save(a, stateOf(1), {})
+      yield* first.close
+      const { store } = yield* open(dataDir)
+      assert.strictEqual(valueOf(yield* store.load(a, { optimizer: false })), 1)
+      assert.strictEqual((yield* Effect.flip(open(dataDir))).reason, "InUse")
+    }).pipe(Effect.provide(platform)))
+
+  it.scopedLive("writes nothing into a directory that took the place of its own", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const dataDir = `${yield* directory}/data`
+      const first = yield* open(dataDir)
+      yield* first.store.save(a, stateOf(1), {})
+      yield* fs.rename(dataDir, `${dataDir}-moved`)
+      const second = yield* open(dataDir)
+      const error = yield* Effect.flip(first.store.save(checkpointPath("b"), stateOf(2), {}))
+      assert.include(error.message, "replaced")
+      assert.include((yield* Effect.flip(first.store.remove(a))).message, "replaced")
+      yield* second.store.save(a, stateOf(3), {})
+      assert.strictEqual(valueOf(yield* second.store.load(a, { optimizer: false })), 3)
     }).pipe(Effect.provide(platform)))
 
   it.scopedLive(

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import type * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Context from "effect/Context"
@@ -25,7 +26,7 @@ import { CheckpointError, storage } from "./CheckpointError.js"
 import { readState, stateFiles } from "./checkpointFiles.js"
 import * as Records from "./checkpointRecords.js"
 import * as Disk from "./disk.js"
-import * as Lock from "./lock.js"
+import { lockDirectory } from "./lockDirectory.js"
 import { recover, type Stored } from "./recovery.js"
 
 /**
@@ -139,13 +140,10 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
   const disk = yield* Disk.make(at("tmp"))
 
   yield* storage(`opening the data directory ${root}`, disk.ensureDirectory(root))
-  const holder = yield* storage(`opening the data directory ${root}`, Lock.hold(root))
-  if (holder !== undefined) {
-    return yield* new CheckpointError({
-      reason: "InUse",
-      detail: `The data directory ${root} is in use by process ${holder}. Stop that server, or take another directory`
-    })
-  }
+  // a directory of our own making is nobody else's
+  const locked = config.dataDir === undefined ? Effect.void : yield* lockDirectory(root)
+  const changing = <A, R>(doing: string, effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>
+    Effect.zipRight(locked, storage(doing, effect))
   const spoolFolder = (key: string) => at("spool", Records.fileNameOf(key))
   const { broken, records, stored } = yield* storage(
     `reading the data directory ${root}`,
@@ -222,7 +220,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
       // what is broken stays beside it: it is not known to be the same
       const generation = 1 + Math.max(previous?.generation ?? 0, broken.get(key)?.generation ?? 0)
       const folder = folderOf(self, generation)
-      yield* storage(
+      yield* changing(
         `saving ${key}`,
         disk.writeDirectory(folder, [...files, ...Records.recordFiles(metadata, settings)])
       )
@@ -285,7 +283,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
     const now = yield* agreed
     for (const one of [...stored.values()].filter(({ entry }) => hasExpired(entry, now))) {
       const key = TinkerPath.format(one.entry.path)
-      yield* storage(`deleting ${key}, which has expired`, erase(one)).pipe(
+      yield* changing(`deleting ${key}, which has expired`, erase(one)).pipe(
         Effect.catchAll((error) =>
           told.has(key)
             ? Effect.void
@@ -310,13 +308,13 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
         )
     ),
     remove: (self) =>
-      Effect.flatMap(find(self), (found) => storage(`deleting ${TinkerPath.format(self)}`, erase(found))),
+      Effect.flatMap(find(self), (found) => changing(`deleting ${TinkerPath.format(self)}`, erase(found))),
     update: (self, change) =>
       Effect.gen(function*() {
         const { entry, folder, generation } = yield* find(self)
         const next: Entry = { ...entry, ...change }
         const settings: Records.Settings = { public: next.public, expiresAt: next.expiresAt ?? null }
-        yield* storage(
+        yield* changing(
           `changing ${TinkerPath.format(self)}`,
           disk.replaceFile(path.join(folder, Records.settingsFile), Records.settingsBytes(settings))
         )
@@ -325,7 +323,7 @@ export const make = Effect.gen(function*(): Effect.fn.Return<
       }).pipe(Effect.uninterruptible),
     saveRun: (record) =>
       Effect.zipRight(
-        storage(
+        changing(
           `keeping the record of ${record.modelId}`,
           disk.replaceFile(at("runs", `${Records.fileNameOf(record.modelId)}.json`), Records.bytesOf(record))
         ),
