@@ -5,11 +5,15 @@
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Agent } from "@effect/platform-node/Undici"
+import { SystemError } from "@effect/platform/Error"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as NodeLock from "./node/DirectoryLock.js"
 import { MetricNames } from "./observability/MetricNames.js"
 import * as Metrics from "./observability/Metrics.js"
+import { DirectoryLock } from "./runs/DirectoryLock.js"
+import { RunInUse, RunStorageError } from "./runs/RunError.js"
 import * as Tinkex from "./Tinkex.js"
 import type { Options } from "./TinkexConfig.js"
 import type { TinkexError } from "./TinkexError.js"
@@ -57,6 +61,27 @@ export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClie
     ))
   )
 
+/** Run directories are held as the server's data directory is: by a socket that ends with its owner. */
+const layerLock = Layer.succeed(
+  DirectoryLock,
+  (directory) =>
+    Effect.asVoid(Effect.mapError(NodeLock.hold(directory), ({ cause, owner, reason }) =>
+      reason === "InUse"
+        ? new RunInUse({ directory, holder: owner ?? "somebody else" })
+        : new RunStorageError({
+          doing: "write",
+          file: directory,
+          cause: new SystemError({
+            reason: "Unknown",
+            module: "FileSystem",
+            method: "lock",
+            pathOrDescriptor: directory,
+            description: cause?.message,
+            cause
+          })
+        })))
+)
+
 /** With the memory of the process among the metrics. */
 const observed = <A, E, R>(layer: Layer.Layer<A | Metrics.Metrics, E, R>): Layer.Layer<A | Metrics.Metrics, E, R> =>
   Layer.provideMerge(
@@ -69,6 +94,8 @@ const observed = <A, E, R>(layer: Layer.Layer<A | Metrics.Metrics, E, R>): Layer
     layer
   )
 
+const ground = (options: HttpOptions) => Layer.merge(layerHttpClient(options), layerLock)
+
 /**
  * `Tinkex.layerShared` on Node.
  *
@@ -78,7 +105,7 @@ const observed = <A, E, R>(layer: Layer.Layer<A | Metrics.Metrics, E, R>): Layer
 export const layerShared = (
   options: Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Shared | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(observed(Tinkex.layerShared(options)), layerHttpClient(options))
+  Layer.provideMerge(observed(Tinkex.layerShared(options)), ground(options))
 
 /**
  * `Tinkex.layer` on Node.
@@ -89,7 +116,7 @@ export const layerShared = (
 export const layer = (
   options: Options & Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(observed(Tinkex.layer(options)), layerHttpClient(options))
+  Layer.provideMerge(observed(Tinkex.layer(options)), ground(options))
 
 /**
  * `Tinkex.layerConfig` on Node: options first, then the environment. Without either it is Tinker itself, with the key in
@@ -101,4 +128,4 @@ export const layer = (
 export const layerConfig = (
   options: Options & Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(observed(Tinkex.layerConfig(options)), layerHttpClient(options))
+  Layer.provideMerge(observed(Tinkex.layerConfig(options)), ground(options))
