@@ -11,15 +11,18 @@ import type { ServeError } from "@effect/platform/HttpServerError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Names from "./client/options.js"
 import * as ServiceClient from "./client/ServiceClient.js"
 import type { EngineError } from "./engine/Engine.js"
 import * as WorkerEngine from "./engine/host/WorkerEngine.js"
 import * as NodeTinkex from "./NodeTinkex.js"
+import { known } from "./protocol/options.js"
 import type { CheckpointError } from "./server/checkpoints/CheckpointError.js"
 import * as NodeServer from "./server/NodeServer.js"
 import type * as ServerConfig from "./server/ServerConfig.js"
 import type * as Tinkex from "./Tinkex.js"
 import type * as TinkexConfig from "./TinkexConfig.js"
+import { config as configNames, configuredAll } from "./TinkexConfig/options.js"
 import type { TinkexError } from "./TinkexError.js"
 import * as Tokenizers from "./tokenizer/Tokenizers.js"
 
@@ -63,6 +66,8 @@ export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.S
  */
 export type StartError = ServeError | CheckpointError | EngineError | PlatformError
 
+const serverNames = known<Pick<Options, "server">>("the embedded server", { server: true })
+
 const server = (options: ServerOptions = {}) =>
   Layer.effect(LocalServer, Effect.map(NodeServer.NodeServer, ({ url }) => ({ baseUrl: url }))).pipe(
     Layer.provide(NodeServer.layer(options)),
@@ -71,7 +76,11 @@ const server = (options: ServerOptions = {}) =>
   )
 
 const shared = (options: Tinkex.SharedOptions & NodeTinkex.HttpOptions) =>
-  NodeTinkex.layerShared({ ...options, tokenizers: options.tokenizers ?? Tokenizers.layer })
+  NodeTinkex.layerShared({
+    ...Names.shared.pick(options),
+    ...Names.http.pick(options),
+    tokenizers: options.tokenizers ?? Tokenizers.layer
+  })
 
 /**
  * The embedded server and what clients share, for clients that the program makes itself: `ServiceClient.make({ baseUrl })`.
@@ -82,7 +91,10 @@ const shared = (options: Tinkex.SharedOptions & NodeTinkex.HttpOptions) =>
 export const layerServer = (
   options: Omit<Options, keyof TinkexConfig.Options> = {}
 ): Layer.Layer<LocalServer | Tinkex.Shared | HttpClient.HttpClient, StartError | TinkexError> =>
-  Layer.merge(server(options.server), shared(options))
+  Layer.unwrapEffect(Effect.map(
+    configuredAll("the server and what clients share", [Names.shared, Names.http, serverNames], options),
+    () => Layer.merge(server(options.server), shared(options))
+  ))
 
 /**
  * The embedded server with a client of it.
@@ -96,6 +108,14 @@ export const layer = (
   LocalServer | ServiceClient.ServiceClient | Tinkex.Shared | HttpClient.HttpClient,
   StartError | TinkexError
 > =>
-  Layer.unwrapEffect(
-    Effect.map(LocalServer, ({ baseUrl }) => ServiceClient.layer({ ...options, baseUrl }))
-  ).pipe(Layer.provideMerge(layerServer(options)))
+  Layer.unwrapEffect(Effect.map(
+    configuredAll("a client with its server", [configNames, Names.shared, Names.http, serverNames], options),
+    () =>
+      Layer.unwrapEffect(
+        Effect.map(LocalServer, ({ baseUrl }) => ServiceClient.layer({ ...configNames.pick(options), baseUrl }))
+      ).pipe(Layer.provideMerge(layerServer({
+        ...Names.shared.pick(options),
+        ...Names.http.pick(options),
+        server: options.server
+      })))
+  ))

@@ -9,14 +9,17 @@ import { SystemError } from "@effect/platform/Error"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Names from "./client/options.js"
 import * as NodeLock from "./node/DirectoryLock.js"
 import { MetricNames } from "./observability/MetricNames.js"
 import * as Metrics from "./observability/Metrics.js"
+import { known } from "./protocol/options.js"
 import { DirectoryLock } from "./runs/DirectoryLock.js"
 import { RunInUse, RunStorageError } from "./runs/RunError.js"
 import * as Tinkex from "./Tinkex.js"
 import type { Options } from "./TinkexConfig.js"
-import type { TinkexError } from "./TinkexError.js"
+import { config as configNames, configuredAll } from "./TinkexConfig/options.js"
+import type { ConfigurationError, TinkexError } from "./TinkexError.js"
 
 /**
  * Connections to one origin at most, and how long an idle one is kept.
@@ -96,6 +99,19 @@ const observed = <A, E, R>(layer: Layer.Layer<A | Metrics.Metrics, E, R>): Layer
 
 const ground = (options: HttpOptions) => Layer.merge(layerHttpClient(options), layerLock)
 
+const httpNames = known<HttpOptions>("Node's HTTP client", Names.http.names)
+
+/** The layer of options of several kinds, with names that none of them knows refused. */
+const within = <O extends HttpOptions, A, E>(
+  kinds: ReadonlyArray<{ readonly names: Readonly<Record<string, true>> }>,
+  options: O,
+  make: (http: ReturnType<typeof ground>, rest: Omit<O, keyof HttpOptions>) => Layer.Layer<A, E>
+): Layer.Layer<A, E | ConfigurationError> =>
+  Layer.unwrapEffect(Effect.map(configuredAll("tinkex on Node", [...kinds, httpNames], options), () => {
+    const { connections: _, keepAliveTimeout: __, pollConnections: ___, ...rest } = options
+    return make(ground(httpNames.pick(options)), rest)
+  }))
+
 /**
  * `Tinkex.layerShared` on Node.
  *
@@ -105,7 +121,7 @@ const ground = (options: HttpOptions) => Layer.merge(layerHttpClient(options), l
 export const layerShared = (
   options: Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Shared | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(observed(Tinkex.layerShared(options)), ground(options))
+  within([Names.shared], options, (http, rest) => Layer.provideMerge(observed(Tinkex.layerShared(rest)), http))
 
 /**
  * `Tinkex.layer` on Node.
@@ -116,7 +132,11 @@ export const layerShared = (
 export const layer = (
   options: Options & Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(observed(Tinkex.layer(options)), ground(options))
+  within(
+    [configNames, Names.shared],
+    options,
+    (http, rest) => Layer.provideMerge(observed(Tinkex.layer(rest)), http)
+  )
 
 /**
  * `Tinkex.layerConfig` on Node: options first, then the environment. Without either it is Tinker itself, with the key in
@@ -128,4 +148,8 @@ export const layer = (
 export const layerConfig = (
   options: Options & Tinkex.SharedOptions & HttpOptions = {}
 ): Layer.Layer<Tinkex.Provided | HttpClient.HttpClient, TinkexError> =>
-  Layer.provideMerge(observed(Tinkex.layerConfig(options)), ground(options))
+  within(
+    [configNames, Names.shared],
+    options,
+    (http, rest) => Layer.provideMerge(observed(Tinkex.layerConfig(rest)), http)
+  )

@@ -7,10 +7,13 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as HttpTransport from "./client/HttpTransport.js"
+import * as Names from "./client/options.js"
 import * as SamplingRegistry from "./client/SamplingRegistry.js"
 import * as ServiceClient from "./client/ServiceClient.js"
 import * as Metrics from "./observability/Metrics.js"
+import { known } from "./protocol/options.js"
 import * as TinkexConfig from "./TinkexConfig.js"
+import { config as configNames, configured, configuredAll } from "./TinkexConfig/options.js"
 import type { ConfigurationError, TinkexError } from "./TinkexError.js"
 import * as Tokenizers from "./tokenizer/Tokenizers.js"
 
@@ -40,6 +43,8 @@ export interface SharedOptions extends HttpTransport.PartsOptions {
   readonly tokenizers?: Layer.Layer<Tokenizers.Tokenizers, never, HttpClient.HttpClient> | undefined
 }
 
+const sharedNames = known<SharedOptions>("what clients share", Names.shared.names)
+
 /**
  * The shared parts: provide them once, and make as many clients over them as wanted (`ServiceClient.make`).
  *
@@ -49,13 +54,14 @@ export interface SharedOptions extends HttpTransport.PartsOptions {
 export const layerShared = (
   options: SharedOptions = {}
 ): Layer.Layer<Shared, ConfigurationError, HttpClient.HttpClient> =>
-  Layer.mergeAll(
-    HttpTransport.layerParts(options),
-    SamplingRegistry.layer,
-    options.tokenizers ?? Tokenizers.layerHub()
-  ).pipe(
-    Layer.provideMerge(options.metrics === false ? Metrics.layerDisabled : Metrics.layer(options.metrics))
-  )
+  Layer.unwrapEffect(Effect.map(configured(sharedNames, options), () =>
+    Layer.mergeAll(
+      HttpTransport.layerParts(Names.parts.pick(options)),
+      SamplingRegistry.layer,
+      options.tokenizers ?? Tokenizers.layerHub()
+    ).pipe(
+      Layer.provideMerge(options.metrics === false ? Metrics.layerDisabled : Metrics.layer(options.metrics))
+    )))
 
 /**
  * What `layer` and `layerConfig` provide.
@@ -66,12 +72,15 @@ export const layerShared = (
 export type Provided = Shared | ServiceClient.ServiceClient | TinkexConfig.TinkexConfig
 
 const over = (
-  config: Layer.Layer<TinkexConfig.TinkexConfig, ConfigurationError>,
-  options: SharedOptions
+  config: (options: TinkexConfig.Options) => Layer.Layer<TinkexConfig.TinkexConfig, ConfigurationError>,
+  options: TinkexConfig.Options & SharedOptions
 ): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> =>
-  Layer.scoped(ServiceClient.ServiceClient, Effect.flatMap(TinkexConfig.TinkexConfig, ServiceClient.make)).pipe(
-    Layer.provideMerge(config),
-    Layer.provideMerge(layerShared(options))
+  Layer.unwrapEffect(
+    Effect.map(configuredAll("a client and what clients share", [configNames, sharedNames], options), () =>
+      Layer.scoped(ServiceClient.ServiceClient, Effect.flatMap(TinkexConfig.TinkexConfig, ServiceClient.make)).pipe(
+        Layer.provideMerge(config(configNames.pick(options))),
+        Layer.provideMerge(layerShared(sharedNames.pick(options)))
+      ))
   )
 
 /**
@@ -82,7 +91,7 @@ const over = (
  */
 export const layer = (
   options: TinkexConfig.Options & SharedOptions = {}
-): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> => over(TinkexConfig.layer(options), options)
+): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> => over(TinkexConfig.layer, options)
 
 /**
  * A service client and all that belongs to it, from options and, for what they leave out, the environment
@@ -93,4 +102,4 @@ export const layer = (
  */
 export const layerConfig = (
   options: TinkexConfig.Options & SharedOptions = {}
-): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> => over(TinkexConfig.layerConfig(options), options)
+): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> => over(TinkexConfig.layerConfig, options)

@@ -6,7 +6,7 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
@@ -18,7 +18,9 @@ import * as ConcurrencyGate from "../resilience/ConcurrencyGate.js"
 import * as RateLimiter from "../resilience/RateLimiter.js"
 import * as RetryBudget from "../resilience/RetryBudget.js"
 import type { Settings } from "../TinkexConfig.js"
+import { configured } from "../TinkexConfig/options.js"
 import { ConfigurationError, type TransportError } from "../TinkexError.js"
+import * as Names from "./options.js"
 import * as Events from "./transport/events.js"
 import * as internal from "./transport/transport.js"
 
@@ -170,6 +172,18 @@ export interface PartsOptions {
  * @category layers
  */
 export const layerParts = (options: PartsOptions = {}): Layer.Layer<Parts, ConfigurationError> =>
+  Layer.unwrapEffect(Effect.as(checkNames(options), parts(options)))
+
+const checkNames = (options: PartsOptions): Effect.Effect<void, ConfigurationError> =>
+  Effect.all([
+    configured(Names.parts, options),
+    configured(Names.limiter, options.limiter, "limiter"),
+    configured(Names.breaker, options.breaker, "breaker"),
+    configured(Names.breakerRate, options.breaker?.rate, "breaker.rate"),
+    configured(Names.budget, options.budget, "budget")
+  ], { discard: true })
+
+const parts = (options: PartsOptions): Layer.Layer<Parts, ConfigurationError> =>
   Layer.provideMerge(
     Layer.scopedDiscard(Events.forward),
     Layer.mergeAll(

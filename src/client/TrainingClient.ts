@@ -161,12 +161,12 @@ export const layerLora = (options: LoraOptions): Layer.Layer<TrainingClient, Tin
  */
 export const layerFromState = (
   path: string,
-  options: StateOptions & { readonly optimizer?: boolean | undefined } = {}
+  { optimizer, ...options }: StateOptions & { readonly optimizer?: boolean | undefined } = {}
 ): Layer.Layer<TrainingClient, TinkexError, ServiceClient> =>
   Layer.scoped(
     TrainingClient,
     Effect.flatMap(ServiceClient, (service) =>
-      options.optimizer === true
+      optimizer === true
         ? service.createTrainingClientFromStateWithOptimizer(path, options)
         : service.createTrainingClientFromState(path, options))
   )

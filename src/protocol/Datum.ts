@@ -6,6 +6,7 @@
 import { InvalidInput } from "./InvalidInput.js"
 import * as ModelInput from "./ModelInput.js"
 import { checkFloats, checkTokens, float, kindOf } from "./numbers.js"
+import { known } from "./options.js"
 import * as TensorData from "./TensorData.js"
 
 /**
@@ -68,6 +69,13 @@ const tensorOf = (name: string, value: TensorData.TensorInput): TensorData.Tenso
   return TensorData.make(value, { dtype, field })
 }
 
+interface MakeOptions {
+  readonly modelInput: ModelInput.ModelInput | ModelInput.Tokens
+  readonly lossFnInputs?: Readonly<Record<string, TensorData.TensorInput>> | undefined
+}
+
+const makeNames = known<MakeOptions>("Datum.make", { lossFnInputs: true, modelInput: true })
+
 /**
  * A datum from an input (or its token ids) and loss inputs as tensors, typed arrays or lists; lists get the dtype that
  * belongs to their name. Throws `InvalidInput` (see `attempt`) when a loss input does not align with the tokens: its first
@@ -76,10 +84,8 @@ const tensorOf = (name: string, value: TensorData.TensorInput): TensorData.Tenso
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: {
-  readonly modelInput: ModelInput.ModelInput | ModelInput.Tokens
-  readonly lossFnInputs?: Readonly<Record<string, TensorData.TensorInput>> | undefined
-}): Datum => {
+export const make = (options: MakeOptions): Datum => {
+  makeNames(options)
   const lossFnInputs: Record<string, TensorData.TensorData> = {}
   for (const [name, value] of Object.entries(options.lossFnInputs ?? {})) lossFnInputs[name] = tensorOf(name, value)
   return validate({ modelInput: ModelInput.from(options.modelInput, "modelInput"), lossFnInputs })
@@ -142,6 +148,8 @@ export interface SegmentsOptions {
   readonly reduction?: "none" | "mean" | undefined
 }
 
+const segmentNames = known<SegmentsOptions>("Datum.fromSegments", { maxLength: true, reduction: true })
+
 /** Segments with nothing empty, cut to a length, and without images that nothing comes after. */
 const cut = (segments: ReadonlyArray<Segment>, maxLength: number): ReadonlyArray<Segment> => {
   const out: Array<Segment> = []
@@ -177,6 +185,7 @@ const cut = (segments: ReadonlyArray<Segment>, maxLength: number): ReadonlyArray
  * @category constructors
  */
 export const fromSegments = (segments: ReadonlyArray<Segment>, options: SegmentsOptions = {}): Datum => {
+  segmentNames(options)
   segments.forEach((segment, index) => checkSegment(segment, `segments[${index}]`))
   const { maxLength } = options
   if (maxLength !== undefined && !(maxLength >= 2)) {
@@ -283,6 +292,22 @@ export const fromCompletion = (prompt: ModelInput.Tokens, completion: ModelInput
   return fromSegments([{ tokens: prompt, weight: 0 }, { tokens: completion, weight: 1 }])
 }
 
+interface Rollout {
+  readonly prompt: ModelInput.Tokens
+  readonly completion: ModelInput.Tokens
+  readonly logprobs: ArrayLike<number>
+  readonly advantages: number | ArrayLike<number>
+  readonly sequenceRatioMask?: boolean | undefined
+}
+
+const rolloutNames = known<Rollout>("Datum.fromRollout", {
+  advantages: true,
+  completion: true,
+  logprobs: true,
+  prompt: true,
+  sequenceRatioMask: true
+})
+
 /**
  * A datum for the policy losses (`importance_sampling`, `ppo`, `cispo`, `dro`, `gspo`) from a sampled completion:
  * `logprobs` are those it was sampled with, `advantages` one number for the whole completion or one per token. Both are 0 on
@@ -292,13 +317,8 @@ export const fromCompletion = (prompt: ModelInput.Tokens, completion: ModelInput
  * @since 0.1.0
  * @category constructors
  */
-export const fromRollout = (rollout: {
-  readonly prompt: ModelInput.Tokens
-  readonly completion: ModelInput.Tokens
-  readonly logprobs: ArrayLike<number>
-  readonly advantages: number | ArrayLike<number>
-  readonly sequenceRatioMask?: boolean | undefined
-}): Datum => {
+export const fromRollout = (rollout: Rollout): Datum => {
+  rolloutNames(rollout)
   const { advantages, completion, logprobs, prompt, sequenceRatioMask = false } = rollout
   checkPair(prompt, completion)
   const all = Int32Array.from(concat([prompt, completion]))

@@ -8,6 +8,7 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Names from "../client/options.js"
 import * as ServiceClient from "../client/ServiceClient.js"
 import type { Engine, EngineError } from "../engine/Engine.js"
 import type { EngineOptions } from "../engine/EngineOptions.js"
@@ -17,6 +18,7 @@ import * as Server from "../server/Server.js"
 import type * as ServerConfig from "../server/ServerConfig.js"
 import * as Tinkex from "../Tinkex.js"
 import type * as TinkexConfig from "../TinkexConfig.js"
+import { config as configNames } from "../TinkexConfig/options.js"
 import type { TinkexError } from "../TinkexError.js"
 import * as Tokenizers from "../tokenizer/Tokenizers.js"
 import * as MemoryFileSystem from "./internal/memoryFileSystem.js"
@@ -55,7 +57,7 @@ const files = (options: ServerConfig.Options | undefined) =>
 export const layerWithoutEngine = (
   options: Omit<Options, keyof TinkexConfig.Options | "engine"> = {}
 ): Layer.Layer<Server.Server | HttpClient.HttpClient | Tinkex.Shared, TinkexError | CheckpointError, Engine> =>
-  Tinkex.layerShared({ ...options, tokenizers: options.tokenizers ?? Tokenizers.layer }).pipe(
+  Tinkex.layerShared({ ...Names.shared.pick(options), tokenizers: options.tokenizers ?? Tokenizers.layer }).pipe(
     Layer.provideMerge(Layer.effect(HttpClient.HttpClient, Effect.map(Server.Server, ({ client }) => client))),
     Layer.provideMerge(Server.layer(options.server)),
     Layer.provide(files(options.server))
@@ -86,4 +88,4 @@ export const layer = (
 ): Layer.Layer<
   Server.Server | HttpClient.HttpClient | Tinkex.Shared | ServiceClient.ServiceClient,
   TinkexError | CheckpointError | EngineError
-> => Layer.provideMerge(ServiceClient.layer({ ...options, baseUrl }), layerServer(options))
+> => Layer.provideMerge(ServiceClient.layer({ ...configNames.pick(options), baseUrl }), layerServer(options))

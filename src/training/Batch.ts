@@ -17,7 +17,7 @@ import * as Future from "../client/Future.js"
 import type { Client } from "../client/TrainingClient.js"
 import * as Telemetry from "../observability/Telemetry.js"
 import type { Datum } from "../protocol/Datum.js"
-import { InvalidInput, TypeId } from "../protocol/InvalidInput.js"
+import { attempt, InvalidInput, TypeId } from "../protocol/InvalidInput.js"
 import type {
   AdamParams,
   ForwardBackwardOutput,
@@ -27,6 +27,7 @@ import type {
 } from "../protocol/Training.js"
 import type { TinkexError } from "../TinkexError.js"
 import { lossSum } from "./internal/losses.js"
+import * as Names from "./options.js"
 
 /**
  * One pass of a batch.
@@ -113,12 +114,15 @@ const refuseOversize = (
   options: Options | undefined
 ): Effect.Effect<void, InvalidInput> => {
   const most = options?.maxItems ?? defaultMaxItems
-  return count <= most ? Effect.void : Effect.fail(
-    new InvalidInput({
-      field: `${kind}.items`,
-      expected: `at most ${most} items (maxItems allows more)`,
-      actual: `${count}`
-    })
+  return Effect.zipRight(
+    attempt(() => Names.batch(options)),
+    count <= most ? Effect.void : Effect.fail(
+      new InvalidInput({
+        field: `${kind}.items`,
+        expected: `at most ${most} items (maxItems allows more)`,
+        actual: `${count}`
+      })
+    )
   )
 }
 

@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import * as Future from "../client/Future.js"
 import type { Client } from "../client/TrainingClient.js"
 import type { Datum } from "../protocol/Datum.js"
-import { InvalidInput } from "../protocol/InvalidInput.js"
+import { attempt, InvalidInput } from "../protocol/InvalidInput.js"
 import type {
   AdamParams,
   ForwardBackwardOutput,
@@ -21,6 +21,7 @@ import type {
   OptimStepResponse
 } from "../protocol/Training.js"
 import { mayHaveArrived, type TinkexError } from "../TinkexError.js"
+import * as Names from "./options.js"
 
 /**
  * What one step does.
@@ -58,6 +59,7 @@ export const trainStep = (
   options: StepOptions
 ): Effect.Effect<Future.Future<StepResult>, TinkexError> =>
   Effect.gen(function*() {
+    yield* attempt(() => Names.step(options))
     const output = yield* training.forwardBackward(data, options.loss, options.config)
     const update = yield* Effect.mapError(training.optimStep(options.adam), mayHaveArrived)
     return Future.zipWith(output, update, (output, update) => ({ output, update }))
@@ -127,6 +129,11 @@ export const run: {
   training: Client,
   options: RunOptions
 ): Stream.Stream<Step, E | TinkexError, R> => {
+  try {
+    Names.run(options)
+  } catch (cause) {
+    return cause instanceof InvalidInput ? Stream.fail(cause) : Stream.die(cause)
+  }
   const inFlight = options.inFlight ?? 2
   if (!Number.isInteger(inFlight) || inFlight < 1) {
     return Stream.fail(

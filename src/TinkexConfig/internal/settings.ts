@@ -4,8 +4,10 @@ import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import { InvalidInput } from "../../protocol/InvalidInput.js"
 import type { Options, SamplingRetry, Settings } from "../../TinkexConfig.js"
 import { ConfigurationError } from "../../TinkexError.js"
+import * as Names from "../options.js"
 import { defaults, hostedBaseUrl } from "./defaults.js"
 import { sha256 } from "./sha256.js"
 
@@ -131,7 +133,23 @@ export const labelOfTenant = (id: string): string => {
   return id.slice(at, at + 8)
 }
 
+/** Names that are no settings: those of `timeouts`, `pools`, `chunks` and `sampling` are looked at where they are read. */
+const checkNames = (options: Options): void => {
+  try {
+    Names.config(options)
+    Names.cloudflareAccess(options.cloudflareAccess, "cloudflareAccess")
+    Names.retry(options.retry, "retry")
+    if (typeof options.samplingRetry === "object") Names.samplingRetry(options.samplingRetry, "samplingRetry")
+  } catch (cause) {
+    if (cause instanceof InvalidInput) {
+      refuse(cause.field === "" ? "options" : cause.field, cause.expected, cause.actual)
+    }
+    throw cause
+  }
+}
+
 export const settingsOf = (options: Options): Settings => {
+  checkNames(options)
   const url = normalize(
     options.baseUrl === undefined || String(options.baseUrl).trim() === "" ? hostedBaseUrl : options.baseUrl
   )

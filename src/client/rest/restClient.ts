@@ -37,6 +37,7 @@ import { sdkVersion } from "../transport/headers.js"
 import * as Json from "../transport/json.js"
 import { archiveUrl, below, checkpointRoute, fetchSigned, sendUnfollowed, textOf } from "../transport/signedUrls.js"
 import * as Transport from "../transport/transport.js"
+import { checkedOptions } from "./checkedOptions.js"
 import * as Paging from "./paging.js"
 import { checkCount, checkId, checkScope, refuse, secondsOf } from "./restChecks.js"
 
@@ -420,7 +421,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
         return entries
       })
     }
-    return Object.assign(Object.create(Proto), fields)
+    return Object.assign(Object.create(Proto), checkedOptions(fields))
   })
 
 /** RFC 3339 in whole seconds with `Z`, as the official SDK writes it. */

@@ -3,6 +3,7 @@ import * as Schema from "effect/Schema"
 import { InvalidInput } from "../../protocol/InvalidInput.js"
 import * as ModelInput from "../../protocol/ModelInput.js"
 import { TensorDataSchema } from "../../protocol/TensorData.js"
+import * as Names from "../options.js"
 import type { SampleOptions } from "../SamplingClient.js"
 
 const refuse = (field: string, expected: string, actual: string, index?: number): never => {
@@ -65,7 +66,8 @@ export interface Prepared {
 
 /** Checks everything, or throws `InvalidInput`; then what goes out. */
 export const prepare = (options: SampleOptions): Prepared => {
-  const input = ModelInput.from(options.prompt, "prompt")
+  Names.sample(options ?? {})
+  const input = ModelInput.from(options?.prompt, "prompt")
   const onlyText = input.chunks.every((chunk) => chunk.type === "encoded_text")
   const promptTokens = tokenCountOf(input)
   if (input.chunks.length === 0 || (onlyText && promptTokens === 0)) refuse("prompt", "at least 1 token", "none")

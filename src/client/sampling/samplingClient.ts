@@ -19,6 +19,7 @@ import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
 import type { Delivery } from "../HttpTransport.js"
 import * as Monotonic from "../monotonic.js"
+import * as Names from "../options.js"
 import * as Reports from "../reporting/reports.js"
 import type { Client, ModelOptions, TypeId as SamplingClientTypeId } from "../SamplingClient.js"
 import type { Entry } from "../SamplingRegistry.js"
@@ -78,6 +79,7 @@ export const open = (
 /** Asks the service for a sampling session, and opens a sampler of it. */
 export const create = (core: Core, options: ModelOptions): Effect.Effect<Client, TinkexError, Scope.Scope> =>
   Effect.gen(function*() {
+    yield* attempt(() => Names.model(options ?? {}))
     const { baseModel, modelPath } = options
     const operation = `create_sampling_session (${modelPath ?? baseModel})`
     if (modelPath !== undefined) {
@@ -290,9 +292,12 @@ const make = (
     samplingSessionId,
     model,
     sample,
-    computeLogprobs: (prompt, { lastN } = {}) =>
+    computeLogprobs: (prompt, options = {}) =>
       Effect.flatMap(
-        sample({ prompt, maxTokens: 1, promptLogprobs: true, promptLogprobsLastN: lastN }),
+        Effect.zipRight(
+          attempt(() => Names.computeLogprobs(options)),
+          sample({ prompt, maxTokens: 1, promptLogprobs: true, promptLogprobsLastN: options.lastN })
+        ),
         ({ promptLogprobs }) =>
           promptLogprobs === undefined
             ? Effect.fail(

@@ -24,6 +24,7 @@ import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
 import type { Delivery, Requirements } from "../HttpTransport.js"
 import * as Monotonic from "../monotonic.js"
+import * as Names from "../options.js"
 import * as Reports from "../reporting/reports.js"
 import * as TelemetryReporter from "../reporting/telemetryReporter.js"
 import * as SamplingClient from "../sampling/samplingClient.js"
@@ -115,6 +116,7 @@ const connect = (transport: Transport.InternalTransport) =>
   })
 
 const checkedLora = (options: LoraOptions): { readonly baseModel: string; readonly lora: LoraConfig } => {
+  Names.lora(options ?? {})
   const { baseModel, rank, seed, trainAttn, trainMlp, trainUnembed } = options
   const refuse = (field: string, expected: string, actual: string): never => {
     throw new InvalidInput({ field, expected, actual })
@@ -240,6 +242,7 @@ export const make = (
       (optimizer: boolean) =>
       (path: string, options: StateOptions = {}): Effect.Effect<TrainingClient.Client, TinkexError, Scope.Scope> =>
         Effect.gen(function*() {
+          yield* attempt(() => Names.state(options))
           yield* parsePath(path)
           const token = options.weightsAccessToken
           if (token !== undefined) transport.redact.learn(token)

@@ -14,6 +14,7 @@ import { OutputSchema } from "../../protocol/ForwardBackwardJson.js"
 import { attempt, InvalidInput } from "../../protocol/InvalidInput.js"
 import { combine } from "../../protocol/MetricReduction.js"
 import { GetInfoResponse, UnloadModelResponse } from "../../protocol/Model.js"
+import type { Known } from "../../protocol/options.js"
 import { parse as parsePath } from "../../protocol/TinkerPath.js"
 import {
   type AdamParams,
@@ -40,6 +41,7 @@ import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
 import type { Body, Delivery } from "../HttpTransport.js"
 import * as Monotonic from "../monotonic.js"
+import * as Names from "../options.js"
 import * as SamplingClient from "../sampling/samplingClient.js"
 import type { Core } from "../service/core.js"
 import type { Client, SaveOptions, TypeId as TrainingClientTypeId } from "../TrainingClient.js"
@@ -87,6 +89,7 @@ const refuse = (field: string, expected: string, actual: string): never => {
 }
 
 const checkedAdam = (params: Partial<AdamParams> | undefined): AdamParams => {
+  Names.adam(params)
   const adam = adamParams(params)
   for (const [field, value] of Object.entries<number>(adam as Readonly<Record<string, number>>)) { // all its fields are numbers
     if (!Number.isFinite(value)) refuse(field, "a finite number", Number.isNaN(value) ? "NaN" : "another value")
@@ -101,9 +104,14 @@ const checkedAdam = (params: Partial<AdamParams> | undefined): AdamParams => {
 const checkedName = (name: string): string =>
   typeof name === "string" && name.trim() !== "" && !name.includes("/")
     ? name
-    : refuse("name", "a name without slashes", name.includes("/") ? "one with a slash" : "none")
+    : refuse(
+      "name",
+      "a name without slashes",
+      typeof name === "string" && name.includes("/") ? "one with a slash" : "none"
+    )
 
-const ttlSecondsOf = (options: SaveOptions | undefined): number | undefined => {
+const ttlSecondsOf = (options: SaveOptions | undefined, names: Known<SaveOptions>): number | undefined => {
+  names(options)
   if (options?.ttl === undefined) return undefined
   const seconds = Duration.toSeconds(Option.getOrElse(Duration.decodeUnknown(options.ttl), () => Duration.zero))
   return Number.isSafeInteger(seconds) && seconds >= 1
@@ -362,7 +370,7 @@ export const make = (
           })),
       saveState: (name, options) =>
         Effect.flatMap(
-          attempt(() => ({ path: checkedName(name), ttlSeconds: ttlSecondsOf(options) })),
+          attempt(() => ({ path: checkedName(name), ttlSeconds: ttlSecondsOf(options, Names.saveState) })),
           ({ path, ttlSeconds }) =>
             single(inTurn, {
               operation: `save_weights (model ${modelId}, ${path})`,
@@ -383,7 +391,7 @@ export const make = (
         ),
       loadState: (path, options) =>
         Effect.zipRight(
-          Effect.tap(parsePath(path), () => {
+          Effect.tap(Effect.zipRight(attempt(() => Names.loadState(options)), parsePath(path)), () => {
             if (options?.weightsAccessToken !== undefined) core.transport.redact.learn(options.weightsAccessToken)
           }),
           single(inTurn, {
@@ -404,7 +412,7 @@ export const make = (
         ),
       saveWeightsForSampler: (name, options) =>
         Effect.flatMap(
-          attempt(() => ({ path: checkedName(name), ttlSeconds: ttlSecondsOf(options) })),
+          attempt(() => ({ path: checkedName(name), ttlSeconds: ttlSecondsOf(options, Names.saveWeightsForSampler) })),
           ({ path, ttlSeconds }) =>
             saveForSampler(inTurn, results.namedSave, (seqId) => ({
               modelId,

@@ -13,11 +13,12 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Client, RestClient } from "../../client/RestClient.js"
-import type { InvalidInput } from "../../protocol/InvalidInput.js"
+import { attempt, type InvalidInput } from "../../protocol/InvalidInput.js"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
 import type { ExternalWeightsUrlsResponse } from "../../protocol/Weights.js"
 import type { TinkexError } from "../../TinkexError.js"
 import type { Downloaded, Options } from "../Download.js"
+import * as Names from "../options.js"
 import { DownloadError } from "./downloadError.js"
 import { type RemoteBytes, remoteBytes } from "./remoteBytes.js"
 import { makeTarReader, safeParts, type TarProblem } from "./tarReader.js"
@@ -247,6 +248,7 @@ export const download = Effect.fn("Download.download")(
     Failure,
     RestClient | HttpClient.HttpClient | FileSystem.FileSystem | Path.Path
   > {
+    yield* attempt(() => Names.download(options))
     const rest = yield* RestClient
     const http = yield* HttpClient.HttpClient
     const fs = yield* FileSystem.FileSystem
