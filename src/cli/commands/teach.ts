@@ -67,7 +67,11 @@ export const teach = (options: {
 }) =>
   Effect.gen(function*() {
     const service = yield* ServiceClient.ServiceClient
-    const training = yield* service.createLoraTrainingClient(options)
+    const training = yield* service.createLoraTrainingClient({
+      baseModel: options.baseModel,
+      rank: options.rank,
+      seed: options.seed
+    })
     const tokenizer = yield* training.tokenizer
     const questions = [...taught.map(({ question }) => question), ...untaught]
     const base = yield* service.createSamplingClient({ baseModel: options.baseModel })

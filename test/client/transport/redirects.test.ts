@@ -52,7 +52,6 @@ const calls = {
   create_sampling_session: sampler,
   asample: Effect.flatMap(sampler, (client) => client.sample({ prompt: [1], maxTokens: 1 })),
   create_model: training,
-  retrieve_future: training,
   forward_backward: Effect.flatMap(
     training,
     (client) => client.forwardBackward([Datum.fromCompletion([1, 2], [3])], "cross_entropy")
@@ -85,6 +84,15 @@ describe("redirects", () => {
       }).pipe(Effect.scoped, Effect.provide(layer))
     })
   }
+
+  it.live("of a poll are not followed either; it is asked again", () => {
+    const { asked, layer, strayed } = world("retrieve_future")
+    return Effect.gen(function*() {
+      yield* Effect.forkScoped(training)
+      while (asked.filter((one) => one === "retrieve_future").length < 2) yield* Effect.sleep("5 millis")
+      assert.deepStrictEqual(strayed, [])
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  })
 
   it.effect("of an archive are an answer, not followed with the key either", () => {
     const { layer, strayed } = world("archive")
