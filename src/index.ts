@@ -617,6 +617,16 @@ export * as DirectoryLock from "./runs/DirectoryLock.js"
 export * as Journal from "./runs/Journal.js"
 
 /**
+ * Where the figures of a run go beside its own files: a table, TensorBoard, trackio.
+ *
+ * A sink follows `metrics.jsonl` at its own pace. It never slows the training, and nothing is lost when it is slow or out of
+ * reach: what it has not taken it takes the next time.
+ *
+ * @since 0.2.0
+ */
+export * as MetricSink from "./runs/MetricSink.js"
+
+/**
  * Data that are sampled from the model itself, as reinforcement learning needs them. What was sampled is on the disk before it
  * is trained on, so that a run that is taken up again samples nothing twice and trains on the same.
  *

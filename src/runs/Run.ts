@@ -35,6 +35,7 @@ import type { CheckpointPolicy } from "./CheckpointPolicy.js"
 import type * as Cost from "./Cost.js"
 import type * as Dataset from "./Dataset.js"
 import type { Json } from "./Journal.js"
+import type { MetricSink } from "./MetricSink.js"
 import type * as Rollouts from "./Rollouts.js"
 import type { Row } from "./RunDirectory.js"
 import type * as RunErrors from "./RunError.js"
@@ -82,6 +83,8 @@ export interface OpenOptions {
   readonly seed?: number | undefined
   /** Settings that may differ from those under which the run was begun, by their dotted path. */
   readonly accept?: ReadonlyArray<string> | undefined
+  /** Where the figures of steps go beside `metrics.jsonl`. */
+  readonly sinks?: ReadonlyArray<MetricSink> | undefined
   /** How often to try, and how long to wait, when the client or its session is lost. */
   readonly recovery?: Omit<Recovery.Policy, "checkpoint" | "restoreOptimizer"> | undefined
 }

@@ -96,6 +96,23 @@ export class RunInUse extends Data.TaggedError("RunInUse")<{
 }
 
 /**
+ * A sink did not take rows.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class SinkError extends Data.TaggedError("SinkError")<{
+  readonly sink: string
+  readonly detail: string
+  readonly cause?: unknown
+}> {
+  readonly [TypeId]: TypeId = TypeId
+  override get message(): string {
+    return `${this.sink}: ${this.detail}`
+  }
+}
+
+/**
  * @since 0.2.0
  * @category errors
  */

@@ -13,6 +13,7 @@ import { type AppendFile, openAppend } from "./appendFile.js"
 import type { BatchFacts } from "./batchFacts.js"
 import type { BudgetExceeded } from "./Budget.js"
 import type * as Cost from "./Cost.js"
+import type { Followers } from "./followers.js"
 import { seedOf } from "./hash.js"
 import type { Round } from "./Rollouts.js"
 import { makeRounds, type Rounds } from "./rounds.js"
@@ -58,6 +59,7 @@ export interface Pass<E, R> {
   readonly updatesPerRound: number
   readonly rows: AppendFile
   readonly spans: AppendFile
+  readonly followers: Followers
   /** One is taken before a step is handed in, and given back when it is done. */
   readonly permits: Queue.Queue<void>
   readonly handed: Queue.Queue<Handed | undefined>
@@ -86,6 +88,7 @@ export const makePass = <E, R>(
       )
     const permits = yield* Queue.bounded<void>(plan.depth)
     yield* Queue.offerAll(permits, Array.from({ length: plan.depth }, () => undefined))
+    const rows = yield* rowsOf(RunDirectory.files.metrics)
     return {
       run,
       plan,
@@ -97,7 +100,8 @@ export const makePass = <E, R>(
         ? yield* makeRounds(run, plan.source.rollouts, { start, total: plan.total })
         : undefined,
       updatesPerRound: plan.source._tag === "Rollouts" ? plan.source.rollouts.updates : 1,
-      rows: yield* rowsOf(RunDirectory.files.metrics),
+      rows,
+      followers: yield* run.follow(start),
       spans: yield* rowsOf(RunDirectory.files.spans),
       permits,
       handed: yield* Queue.unbounded<Handed | undefined>(),

@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import { type AppendFile, openAppend } from "./appendFile.js"
 import type { BudgetExceeded, Ledger } from "./Budget.js"
 import * as Cost from "./Cost.js"
+import type { Followers } from "./followers.js"
 import type { Journal, Json } from "./Journal.js"
 import type { RunEvent } from "./Run.js"
 import * as RunDirectory from "./RunDirectory.js"
@@ -28,6 +29,8 @@ export interface RunCore {
   readonly checkpoints: AppendFile
   readonly rates: Cost.Rates | undefined
   readonly budget: Ledger | undefined
+  /** Sinks that follow the rows from a step on. */
+  readonly follow: (start: number) => Effect.Effect<Followers, never, Scope.Scope>
   /** A file of the run by its parts. */
   readonly file: (...parts: ReadonlyArray<string>) => string
   readonly fs: FileSystem.FileSystem
@@ -41,6 +44,7 @@ export const makeCore = (options: {
   readonly hub: PubSub.PubSub<RunEvent>
   readonly rates: Cost.Rates | undefined
   readonly budget: Ledger | undefined
+  readonly follow: RunCore["follow"]
 }): Effect.Effect<RunCore, RunStorageError, FileSystem.FileSystem | Path.Path | Scope.Scope> =>
   Effect.gen(function*() {
     const { journal, state } = options
@@ -68,6 +72,7 @@ export const makeCore = (options: {
       checkpoints: yield* openAppend(file(RunDirectory.files.checkpoints), { durable: true }),
       rates: options.rates,
       budget: options.budget,
+      follow: options.follow,
       file,
       fs
     }

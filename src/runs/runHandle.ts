@@ -1,5 +1,6 @@
 /** Runs that are open. */
 import * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Path from "@effect/platform/Path"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -19,6 +20,7 @@ import * as Budget from "./Budget.js"
 import * as Cost from "./Cost.js"
 import { DirectoryLock } from "./DirectoryLock.js"
 import { estimate } from "./estimate.js"
+import { follow } from "./followers.js"
 import { configFile, differences, unaccepted } from "./identity.js"
 import * as Journal from "./Journal.js"
 import { isLoss } from "./lost.js"
@@ -72,6 +74,7 @@ const openCore = (directory: string, options: OpenOptions) =>
     if (found.length > 0 || (yield* RunDirectory.config(directory)) === undefined) {
       yield* RunDirectory.replaceFile(configPath, `${JSON.stringify(configFile(config, seed, directory), null, 2)}\n`)
     }
+    const reach = yield* Effect.context<FileSystem.FileSystem | Path.Path | HttpClient.HttpClient>()
     const prices = yield* Cost.Prices
     const given = yield* Effect.serviceOption(Budget.Budget)
     const rates = Cost.ratesOf(prices, config.baseModel)
@@ -89,6 +92,16 @@ const openCore = (directory: string, options: OpenOptions) =>
       journal,
       hub: yield* Effect.acquireRelease(PubSub.sliding<RunEvent>(1024), PubSub.shutdown),
       rates,
+      follow: (start) =>
+        Effect.provide(
+          follow(path.join(directory, RunDirectory.files.metrics), options.sinks ?? [], {
+            directory,
+            name: path.basename(directory),
+            start,
+            config: configFile(config, seed, directory)
+          }),
+          reach
+        ),
       budget: Option.isNone(given) ? undefined : yield* Budget.makeIn(directory, given.value.limit)
     })
     yield* core.record(

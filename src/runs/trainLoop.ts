@@ -64,6 +64,7 @@ const seeThrough = <E, R>(pass: Pass<E, R>): Effect.Effect<void, PassError> =>
           })
         }\n`
       )
+      yield* pass.followers.wake
       yield* Deferred.succeed(one.row, row)
       yield* run.emit({ _tag: "Step", step, row })
     }
@@ -97,5 +98,6 @@ export const trainLoop = <E, R>(
     })
     yield* pass.rows.flush
     yield* pass.spans.flush
+    yield* pass.followers.finish
     if (refused !== undefined) return yield* refused
   }))
