@@ -6,7 +6,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
-import * as Inspectable from "effect/Inspectable"
+import type * as Inspectable from "effect/Inspectable"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type * as Datum from "../protocol/Datum.js"
@@ -15,17 +15,16 @@ import type { Stop } from "../protocol/Sampling.js"
 import type * as Tokenizer from "../tokenizer/Tokenizer.js"
 import type { TokenizerError } from "../tokenizer/TokenizerError.js"
 import { type Model, Tokenizers } from "../tokenizer/Tokenizers.js"
+import { ofFormat, ofTemplate, type Unmarked } from "./assemble.js"
 import { encoder } from "./chunk.js"
-import type { Format, Turn } from "./format.js"
-import { refuse } from "./format.js"
+import type { Format } from "./format.js"
 import { chatml as chatmlFormat } from "./formats/chatml.js"
 import { formats } from "./formats/table.js"
 import type { Message } from "./Message.js"
-import * as Text from "./Message.js"
 import { rendererOf } from "./models.js"
-import * as Parse from "./parse.js"
-import * as Render from "./render.js"
+import type * as Parse from "./parse.js"
 import { RendererError } from "./RendererError.js"
+import { templateFormat } from "./template.js"
 import type { ToolSpec } from "./Tool.js"
 import type { TrainOn } from "./TrainOn.js"
 
@@ -171,70 +170,7 @@ export interface RendererOptions {
   readonly date?: string | undefined
 }
 
-const checkTrainable = (messages: ReadonlyArray<Message>, train: TrainOn): void => {
-  messages.forEach(({ trainable }, index) => {
-    if (train === "customized" && trainable === undefined) {
-      throw refuse("true or false, since train is customized", "nothing", index, "trainable")
-    }
-    if (train !== "customized" && trainable !== undefined) {
-      throw refuse("nothing, unless train is customized", String(trainable), index, "trainable")
-    }
-  })
-}
-
-/** The messages with what tells of the tools, as the format writes it. */
-const turnsOf = (
-  format: Format,
-  messages: ReadonlyArray<Message>,
-  tools: ReadonlyArray<ToolSpec>
-): ReadonlyArray<Turn> => {
-  const prepare = format.prepare ?? ((turns) => turns)
-  if (format.tools === undefined) {
-    const calling = messages.findIndex(({ toolCalls = [] }) => toolCalls.length > 0)
-    if (calling !== -1) {
-      throw refuse(`no calls of tools: ${format.name} has no form for them`, "some", calling, "toolCalls")
-    }
-  }
-  if (tools.length === 0) return prepare(messages, false)
-  if (format.tools === undefined) {
-    throw refuse(`no tools: ${format.name} has no form for them`, `${tools.length}`, undefined)
-  }
-  const [first] = messages
-  const isSystem = first?.role === "system"
-  const told = format.tools(tools, isSystem ? Text.text(first) : "")
-  const trainable = isSystem ? first.trainable : undefined
-  const marked = trainable === undefined ? told : told.map((turn) => ({ ...turn, trainable }))
-  return prepare([...marked, ...messages.slice(isSystem ? 1 : 0)], true)
-}
-
-/** Where the examples of a conversation end, and what each trains. */
-const endsOf = (
-  format: Format,
-  messages: ReadonlyArray<Message>,
-  train: TrainOn
-): ReadonlyArray<readonly [end: number, train: TrainOn]> => {
-  if (format.extension || train === "last_assistant_message") return [[messages.length, train]]
-  const isAssistant = (index: number) => messages[index]?.role === "assistant"
-  const indices = messages.map((_, index) => index)
-  if (format.split === "turn") {
-    if (train === "last_assistant_turn") return [[messages.length, train]]
-    const users = indices.filter((index) => messages[index]?.role === "user").slice(1)
-    if (train === "all_assistant_messages") {
-      return [...users, messages.length].map((end) => [end, "last_assistant_turn"])
-    }
-  } else if (train === "all_assistant_messages" || train === "last_assistant_turn") {
-    const lastUser = messages.findLastIndex(({ role }) => role === "user")
-    const start = train === "all_assistant_messages" ? 0 : format.turnStart?.(messages) ?? lastUser + 1
-    return indices.filter((index) => index >= start && isAssistant(index)).map((
-      index
-    ) => [index + 1, "last_assistant_message"])
-  }
-  throw refuse(
-    `train of last_assistant_message, last_assistant_turn or all_assistant_messages: ${format.name} writes a message otherwise ` +
-      "once it is history, so that others have no example of their own",
-    train
-  )
-}
+const marked = (renderer: Unmarked): Renderer => ({ [TypeId]: TypeId, ...renderer })
 
 /**
  * A renderer of a format of one's own: data and a few functions, by which all built-in ones are made. Fails when the tokenizer
@@ -260,51 +196,8 @@ export const fromFormat = (
         } as one token each; take the renderer of its model`
       })
     }
-    return Effect.succeed(unsafeFromFormat(format, tokenizer, encode))
+    return Effect.succeed(marked(ofFormat(format, tokenizer, encode)))
   })
-
-const unsafeFromFormat = (
-  format: Format,
-  tokenizer: Tokenizer.Tokenizer,
-  encode: ReturnType<typeof encoder>
-): Renderer => {
-  const rendering: Render.Rendering = { format, encoder: encode, decode: tokenizer.decode }
-  const example: Renderer["example"] = (messages, { tools = [], train = "all_assistant_messages" } = {}) => {
-    checkTrainable(messages, train)
-    return Render.example(rendering, turnsOf(format, messages, tools), train)
-  }
-  const parser: Renderer["parser"] = (messages) => Parse.parser(format, encode, tokenizer, messages)
-  const toJSON = () => ({ _id: "tinkex/Renderer", name: format.name, tokenizer: tokenizer.id })
-  return {
-    [TypeId]: TypeId,
-    name: format.name,
-    tokenizer,
-    stop: "text" in format.stop
-      ? [format.stop.text]
-      : format.stop.map(encode.token).filter((token) => token !== undefined),
-    extension: format.extension,
-    opensThinking: (messages) => Parse.isOpened(format, messages),
-    prompt: (messages, { prefill = "", role = "assistant", tools = [] } = {}) =>
-      Render.prompt(rendering, turnsOf(format, messages, tools), { prefill, role }),
-    example,
-    examples: (messages, options = {}) => {
-      const train = options.train ?? "all_assistant_messages"
-      checkTrainable(messages, train)
-      return endsOf(format, messages, train).map(([end, train]) =>
-        example(messages.slice(0, end), { ...options, train })
-      )
-    },
-    parser,
-    parse: (tokens, messages) => {
-      const one = parser(messages)
-      one.push(tokens)
-      return one.end().parsed
-    },
-    toJSON,
-    toString: () => `Renderer(${format.name}, ${tokenizer.id})`,
-    [Inspectable.NodeInspectSymbol]: toJSON
-  }
-}
 
 /** Makes the renderer of a name for a tokenizer. */
 type Factory = (tokenizer: Tokenizer.Tokenizer, options: RendererOptions) => Effect.Effect<Renderer, RendererError>
@@ -386,6 +279,47 @@ export const chatml = (
 ): Effect.Effect<Renderer, RendererError> => fromFormat(chatmlFormat({ system: options.system }), tokenizer, options)
 
 /**
+ * A renderer out of a chat template in Jinja: the one that the tokenizer brings, or `template`. What the model writes is found
+ * by rendering a conversation up to each of its messages and comparing, so that prompts, examples and their weights are the
+ * template's own; where a template writes a message otherwise than its prompt begins it, the example is refused. Reasoning in
+ * `<think>` tags and calls in `<tool_call>` tags are read.
+ *
+ * - `variables`: settings of the template, as `{ enable_thinking: false }`.
+ *
+ * Fails when there is no template, when it cannot be read, and when it does not take a user's message and an answer.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const fromTemplate = (
+  tokenizer: Tokenizer.Tokenizer,
+  options: Omit<RendererOptions, "date"> & {
+    readonly name?: string | undefined
+    readonly template?: string | undefined
+    readonly variables?: Readonly<Record<string, unknown>> | undefined
+  } = {}
+): Effect.Effect<Renderer, RendererError> =>
+  Effect.gen(function*() {
+    const { allowControlTokens = false, name = `template:${tokenizer.id}`, variables = {} } = options
+    const source = options.template ?? tokenizer.chatTemplate
+    const broken = (detail: string) => (cause: unknown) =>
+      new RendererError({ reason: "Template", name, detail, cause })
+    if (source === undefined) {
+      return yield* broken(`the tokenizer ${tokenizer.id} brings no chat template; give one as template`)(undefined)
+    }
+    const { Template } = yield* Effect.promise(() => import("@huggingface/jinja"))
+    const template = yield* Effect.try({
+      try: () => new Template(source),
+      catch: broken("the chat template is not Jinja that can be read")
+    })
+    const format = yield* Effect.try({
+      try: () => templateFormat({ tokenizer, name, template, variables, allowControlTokens }),
+      catch: broken("the chat template does not take a message of the user and an answer")
+    })
+    return marked(ofTemplate(name, format, tokenizer, encoder(tokenizer, format.stop, allowControlTokens)))
+  })
+
+/**
  * The name of a model's renderer: a registered one, or the first of those that the official cookbook names for it. Undefined
  * when none is known. What follows a `:` in the name of a model does not count.
  *
@@ -414,6 +348,7 @@ export const forModel = (
     const tokenizer = yield* tokenizers.get(asked)
     const name = options.name ?? nameFor(asked.modelName) ?? nameFor(tokenizer.id)
     if (name !== undefined) return yield* make(name, tokenizer, options)
+    if (tokenizer.chatTemplate !== undefined) return yield* fromTemplate(tokenizer, options)
     return yield* new RendererError({
       reason: "UnknownModel",
       name: asked.modelName,

@@ -8,7 +8,7 @@ import type { Tokenizer } from "../tokenizer/Tokenizer.js"
 import { blockReader } from "./blockReader.js"
 import type { Encoder } from "./chunk.js"
 import type { Format, Turn } from "./format.js"
-import type { Found, Reader } from "./markup.js"
+import type { Found, Markup, Reader } from "./markup.js"
 import type { Message, Part, ToolCall, UnparsedToolCall } from "./Message.js"
 
 /** How a response ended. @internal */
@@ -133,12 +133,15 @@ const collect = () => {
 }
 
 /** Whether the prompt of the conversation leaves the reasoning open. @internal */
-export const isOpened = ({ markup: { opened = false } }: Format, turns: ReadonlyArray<Turn> | undefined): boolean =>
+export const isOpened = ({ opened = false }: Markup, turns: ReadonlyArray<Turn> | undefined): boolean =>
   typeof opened === "boolean" ? opened : turns?.at(-1)?.role !== opened.notAfter
+
+/** What there is to know of a format to read its responses. @internal */
+export type Reading = Pick<Format, "stop" | "eos" | "markup">
 
 /** @internal */
 export const parser = (
-  format: Format,
+  format: Reading,
   encoder: Encoder,
   tokenizer: Tokenizer,
   turns?: ReadonlyArray<Turn>
@@ -152,7 +155,7 @@ export const parser = (
     eos.has(token) ? "eos" : stops.has(token) ? "stop" : token === tokenizer.eosToken ? "eos" : undefined
   const out = collect()
   const reader: Reader = format.markup.reader?.(out.found) ??
-    blockReader(format.markup, isOpened(format, turns), out.found)
+    blockReader(format.markup, isOpened(format.markup, turns), out.found)
   const stop = "text" in format.stop ? textStop(format.stop.text, reader.push) : undefined
   const text = decoder(tokenizer)
   const read = (piece: string): void => {

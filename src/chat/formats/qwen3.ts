@@ -47,6 +47,11 @@ const inline = (content: string): { readonly reasoning: string; readonly rest: s
 const reasons = (content: Content): boolean =>
   typeof content === "string" ? content.includes("</think>") : content.some(({ type }) => type === "thinking")
 
+const visible = (content: Content): string =>
+  typeof content === "string"
+    ? inline(content)?.rest ?? content
+    : content.map((part) => part.type === "text" ? part.text : "").join("")
+
 type Style = "framed" | "stripped" | "plain"
 
 const contentOf = (turn: Turn, name: string, index: number, style: Style, frames: boolean): string => {
@@ -112,7 +117,8 @@ export const qwen3 = ({ name, strip = true, thinking }: Qwen3Options): Format =>
     }
     const style = styleOf(turn, context)
     let text = contentOf(turn, name, index, style, frames)
-    const hasText = text !== ""
+    // What comes before a call is asked of the message's own text, not of the block
+    const hasText = text !== "" && (style !== "framed" || visible(turn.content) !== "")
     if (style === "framed" && !hasThinking(turn.content)) text = frame("") + stripLeadingBreaks(text)
     const calls = turn.toolCalls ?? []
     return {
