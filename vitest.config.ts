@@ -19,8 +19,12 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/interop/**", "node_modules/**"],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    setupFiles: ["test/support/setup.ts"],
+    // a net for what hangs, not a limit: a busy machine fails no test
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
+    teardownTimeout: 60_000,
+    maxWorkers: "100%",
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],

@@ -17,7 +17,7 @@ const run = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): Promise<
     const child = execFile(
       process.execPath,
       ["--import", "tsx", ...args],
-      { cwd: root, env: { ...process.env, ...env, NO_COLOR: "1" }, timeout: 120_000 },
+      { cwd: root, env: { ...process.env, ...env, NO_COLOR: "1" } },
       (error, stdout, stderr) => resolve({ code: child.exitCode ?? (error === null ? 0 : 1), output: stdout + stderr })
     )
   })
@@ -46,7 +46,7 @@ describe.concurrent("every example runs", () => {
       const { code, output } = await run([join("examples", name)])
       assert.strictEqual(code, 0, output)
       assert.match(output, expected[name] ?? /./)
-    }, 150_000)
+    })
   }
 
   it("custom-server-url.ts and the program of the README, against tinkex serve in another process", async () => {
@@ -89,7 +89,7 @@ describe.concurrent("every example runs", () => {
     }
     // What the command line documents for SIGTERM, after everything has been flushed and closed
     assert.strictEqual(server.exitCode, 143)
-  }, 150_000)
+  })
 })
 
 describe.concurrent("every experiment runs, and resumes", () => {
@@ -109,6 +109,6 @@ describe.concurrent("every experiment runs, and resumes", () => {
       } finally {
         rmSync(folder, { recursive: true, force: true })
       }
-    }, 200_000)
+    })
   }
 })

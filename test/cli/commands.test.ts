@@ -26,14 +26,14 @@ beforeAll(async () => {
   const other = await run(at("checkpoint", "save", "--from", path, "--name", "second", "--sampler"))
   assert.strictEqual(other.code, 0, other.err)
   sampler = other.out.trim()
-}, 120_000)
+})
 
 afterAll(async () => {
   await server.stop()
   folder.remove()
 })
 
-describe("checkpoint", { timeout: 120_000 }, () => {
+describe("checkpoint", () => {
   it("save makes a run and prints its path, and nothing else", () => {
     assert.match(path, /^tinker:\/\/[^/]+\/weights\/first$/)
     assert.match(sampler, /^tinker:\/\/[^/]+\/sampler_weights\/second$/)
@@ -164,7 +164,7 @@ describe("checkpoint", { timeout: 120_000 }, () => {
   })
 })
 
-describe.concurrent("run, session", { timeout: 120_000 }, () => {
+describe.concurrent("run, session", () => {
   it("run list and run info", async () => {
     const { code, out } = await run(at("run", "list"))
     assert.strictEqual(code, 0)
@@ -197,7 +197,7 @@ describe.concurrent("run, session", { timeout: 120_000 }, () => {
   })
 })
 
-describe.concurrent("sample", { timeout: 120_000 }, () => {
+describe.concurrent("sample", () => {
   it("prints text, or JSON with tokens; a seed repeats it", async () => {
     const args = ["sample", "--model-path", sampler, "--prompt", "2 + 2 =", "--max-tokens", "8", "--seed", "3"]
     const first = await run(at(...args))
@@ -262,7 +262,7 @@ describe.concurrent("sample", { timeout: 120_000 }, () => {
   })
 })
 
-describe.concurrent("the service and the account", { timeout: 120_000 }, () => {
+describe.concurrent("the service and the account", () => {
   it("capabilities and model list", async () => {
     const { code, out } = await run(at("capabilities"))
     assert.strictEqual(code, 0)
@@ -311,7 +311,7 @@ describe.concurrent("the service and the account", { timeout: 120_000 }, () => {
   })
 })
 
-describe.concurrent("failures", { timeout: 120_000 }, () => {
+describe.concurrent("failures", () => {
   it("exit with 1 and say what to do, on stderr", async () => {
     const down = await run(["run", "list", "--base-url", "http://127.0.0.1:9", "--json"])
     assert.deepStrictEqual([down.code, down.out], [1, ""])

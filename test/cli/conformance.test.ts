@@ -4,12 +4,12 @@ import { json, run, serve, type Server } from "./support.js"
 let server: Server
 beforeAll(async () => {
   server = await serve()
-}, 120_000)
+})
 afterAll(() => server.stop())
 
 const at = (...args: ReadonlyArray<string>) => ["conformance", ...args, "--base-url", server.url]
 
-describe("conformance", { timeout: 120_000 }, () => {
+describe("conformance", () => {
   it("shows a table of groups, and ends with 0 when nothing failed", async () => {
     const { code, err, out } = await run(at("--only", "wire", "--only", "polls/again"))
     assert.strictEqual(code, 0, err)

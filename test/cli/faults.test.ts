@@ -12,7 +12,7 @@ const script = (name: string, content: string): string => {
   return path
 }
 
-describe("serve --faults", { timeout: 120_000 }, () => {
+describe("serve --faults", () => {
   it("misbehaves as the script says, and no longer than that", async () => {
     const rule = { endpoint: "create_session", fault: { type: "status", status: 503 }, count: 2 }
     const server = await serve("--faults", script("some.json", JSON.stringify({ seed: 3, rules: [rule] })))

@@ -70,7 +70,7 @@ describe("Ctrl-C", () => {
       assert.strictEqual((await interrupt(running, signal)).code, code)
       assert.deepStrictEqual(leftovers(), [])
     }
-  }, 60_000)
+  })
 
   it("demo ends at once and leaves nothing", async () => {
     const running = start(["demo", "--steps", "2000"], { env, cwd: work })
@@ -79,7 +79,7 @@ describe("Ctrl-C", () => {
     while (readdirSync(join(folder.path, "tmp")).length === 0) await new Promise((resolve) => setImmediate(resolve))
     assert.strictEqual((await interrupt(running)).code, 130)
     assert.deepStrictEqual(leftovers(), [])
-  }, 60_000)
+  })
 
   it("sample ends at once, tells the service so, and leaves no file", async () => {
     let asked = () => {}
@@ -102,7 +102,7 @@ describe("Ctrl-C", () => {
     } finally {
       fake.close()
     }
-  }, 60_000)
+  })
 
   it("checkpoint download leaves nothing of the new, and all of the old", async () => {
     const half = entry("adapter_model.safetensors", new Uint8Array(300_000)).subarray(0, 200_000)
@@ -136,7 +136,7 @@ describe("Ctrl-C", () => {
     } finally {
       fake.close()
     }
-  }, 60_000)
+  })
 
   it("a reader that has seen enough is no failure", async () => {
     const running = start(["--help"])

@@ -38,7 +38,7 @@ describe("Conformance", () => {
         const found = report.results.filter(({ verdict }) => verdict._tag === "Failed").map(({ id }) => id)
         assert.include(found, fault.found)
         assert.isFalse(Conformance.passed(report))
-      }).pipe(Effect.provide(wrong(fault))), 120_000)
+      }).pipe(Effect.provide(wrong(fault))))
   }
 
   it.effect("refuses before anything is sent what would cost too much", () =>

@@ -80,5 +80,5 @@ describe("persistence", () => {
     } finally {
       folder.remove()
     }
-  }, 120_000)
+  })
 })

@@ -101,7 +101,7 @@ describe("telemetry end to end", () => {
           assert.isAbove(after.get("tinkex_process_resident_memory_bytes") ?? 0, 1e7)
         })
       ))
-    }).pipe(Effect.provide(TestServer.layerServer())), 60_000)
+    }).pipe(Effect.provide(TestServer.layerServer())))
 
   it.scopedLive(
     "a collector receives traces and metrics of a training loop, and no secret in them",

@@ -109,6 +109,6 @@ describe.concurrent("the install lines of the README", () => {
       } finally {
         rmSync(folder, { recursive: true, force: true })
       }
-    }, 600_000)
+    })
   }
 })

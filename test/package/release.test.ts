@@ -67,5 +67,5 @@ describe("release", () => {
     assert.match(out, /package: \d+ files/)
     assert.match(out, /would commit "release: v/)
     assert.strictEqual(readFileSync(`${root}/package.json`, "utf8"), before)
-  }, 60_000)
+  })
 })

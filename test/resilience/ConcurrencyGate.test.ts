@@ -304,7 +304,7 @@ describe("ConcurrencyGate", () => {
           }
         }
       })),
-    { fastCheck: { numRuns: 60, seed: 5 }, timeout: 60_000 }
+    { fastCheck: { numRuns: 60, seed: 5 } }
   )
 
   it.effect.prop(
@@ -340,7 +340,7 @@ describe("ConcurrencyGate", () => {
           }
         }
       })),
-    { fastCheck: { numRuns: 8, seed: 6 }, timeout: 60_000 }
+    { fastCheck: { numRuns: 8, seed: 6 } }
   )
 
   it.effect("not enabled, everybody enters", () =>

@@ -43,7 +43,7 @@ const test = (
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
       yield* body(`${yield* fs.makeTempDirectoryScoped()}/run`, fs)
-    }).pipe(Effect.provide(layer)), 60_000)
+    }).pipe(Effect.provide(layer)))
 
 /** The figures of a run that nothing disturbs. */
 const undisturbed = (directory: string) =>

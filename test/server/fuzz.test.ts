@@ -189,7 +189,9 @@ const encodings: ReadonlyArray<Record<string, string>> = [
 ]
 
 const noAnswer = () =>
-  new Promise<never>((_, reject) => setTimeout(() => reject(new Error("no answer within 20 s")), 20_000).unref())
+  new Promise<never>((_, reject) =>
+    setTimeout(() => reject(new Error("no answer within five minutes")), 300_000).unref()
+  )
 
 describe("fuzz", () => {
   it.scopedLive(`${total} requests`, () =>
@@ -292,9 +294,7 @@ describe("fuzz", () => {
           {
             numRuns: total / atOnce,
             seed: 7,
-            endOnFailure: false,
-            interruptAfterTimeLimit: 280_000,
-            markInterruptAsFailure: true
+            endOnFailure: false
           }
         )
       )
@@ -304,5 +304,5 @@ describe("fuzz", () => {
       assert.strictEqual((yield* h.get("/healthz")).status, 200)
       const last = yield* h.forwardBackward(yield* h.model, 1, [Harness.datum(6)])
       yield* Harness.until(Effect.map(h.retrieve(last.body.request_id), ({ status }) => status === 200))
-    }), 300_000)
+    }))
 })
