@@ -43,11 +43,12 @@ export const allowed = (() => {
     node: [],
     server,
     NodeTinkex,
+    gateway: [...client, "client"],
     // It talks to any server, and must not see it with the eyes of our client.
     conformance: ["protocol"],
     LocalTinkex: [...doors, "NodeTinkex"],
     testing: [...doors, "NodeTinkex", "LocalTinkex"],
-    cli: [...doors, "NodeTinkex", "LocalTinkex", "testing", "conformance"]
+    cli: [...doors, "NodeTinkex", "LocalTinkex", "testing", "conformance", "gateway"]
   }
 })()
 
@@ -64,6 +65,7 @@ export const platformNeutral = [
   "training",
   "runs",
   "conformance",
+  "gateway",
   "Tinkex",
   "index"
 ]
@@ -78,7 +80,8 @@ export const publicRooms = [
   "client",
   "training",
   "runs",
-  "conformance"
+  "conformance",
+  "gateway"
 ]
 
 /**
@@ -121,7 +124,7 @@ export const publicParts = [
 ]
 
 /** Not in src/index.ts, though they run everywhere: they would slow down every import of the package. */
-export const apartFromIndex = ["TinkerApi", "Conformance"]
+export const apartFromIndex = ["TinkerApi", "Conformance", "Gateway"]
 
 export const files = (dir = src) =>
   readdirSync(dir).flatMap((name) => {

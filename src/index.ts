@@ -444,6 +444,13 @@ export * as Tool from "./chat/Tool.js"
 export * as TrainOn from "./chat/TrainOn.js"
 
 /**
+ * A sampler and the renderer of its model together: messages in, messages out, with the log-probability of every token.
+ *
+ * @since 0.2.0
+ */
+export * as ChatModel from "./client/ChatModel.js"
+
+/**
  * The result of an operation that the service has accepted: many may wait for it, one fiber polls.
  *
  * @since 0.1.0
@@ -456,6 +463,13 @@ export * as Future from "./client/Future.js"
  * @since 0.1.0
  */
 export * as HttpTransport from "./client/HttpTransport.js"
+
+/**
+ * The weights that an application answers with, exchanged while it runs: all at once, or for a share of its users first.
+ *
+ * @since 0.2.0
+ */
+export * as ModelRef from "./client/ModelRef.js"
 
 /**
  * Looking after what training leaves behind: runs, checkpoints, sessions, samplers, and the account.
