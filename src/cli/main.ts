@@ -12,6 +12,7 @@ import { version } from "../protocol/Version.js"
 import { command as checkpoint } from "./commands/checkpoint.js"
 import { command as conformance } from "./commands/conformance.js"
 import { command as demo } from "./commands/demo.js"
+import { command as gateway } from "./commands/gateway.js"
 import { command as run } from "./commands/run.js"
 import { command as sample } from "./commands/sample.js"
 import { command as serve } from "./commands/serve.js"
@@ -39,6 +40,7 @@ const tinkex = Command.make("tinkex").pipe(
     capabilities,
     billing,
     auth,
+    gateway,
     conformance,
     versionCommand
   ])

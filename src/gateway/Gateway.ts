@@ -12,9 +12,9 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as ModelRef from "../client/ModelRef.js"
 import type { ServiceClient } from "../client/ServiceClient.js"
 import type { Tokenizers } from "../tokenizer/Tokenizers.js"
@@ -40,6 +40,11 @@ export interface Options {
   readonly apiKey?: Redacted.Redacted | undefined
   /** The renderer of all models, by name, in place of each one's own. */
   readonly renderer?: string | undefined
+  /**
+   * Names under which the gateway may be called, without ports; a request with another Host, or from a page of another site, is
+   * refused. Any unless given. A gateway on loopback without a key needs them: pages in a browser can reach it too.
+   */
+  readonly hosts?: ReadonlyArray<string> | undefined
   /** Bytes of a request's body at most. 32 MiB unless given. */
   readonly maxBodyBytes?: number | undefined
 }
@@ -80,6 +85,23 @@ const authorised = (apiKey: Redacted.Redacted | undefined, headers: Readonly<Rec
   )
 }
 
+const hostOf = (header: string | undefined): string => (header ?? "").toLowerCase().replace(/:\d+$/, "")
+
+/** Whether a request comes from where it may come from. */
+const invited = (hosts: ReadonlyArray<string> | undefined, headers: Readonly<Record<string, string | undefined>>) => {
+  if (hosts === undefined) return true
+  const origin = headers["origin"]
+  const from = origin === undefined || !URL.canParse(origin) ? undefined : new URL(origin).hostname
+  return hosts.includes(hostOf(headers["host"])) &&
+    (origin === undefined || (from !== undefined && hosts.includes(from)))
+}
+
+const uninvited = new GatewayError({
+  status: 403,
+  type: "invalid_request_error",
+  detail: "This gateway does not answer under this Host, or to pages of this origin"
+})
+
 const unauthorised = new GatewayError({
   status: 401,
   type: "authentication_error",
@@ -104,17 +126,33 @@ export const make = (
     const models = yield* Models.make({ names, renderer: options.renderer })
     const limit = options.maxBodyBytes ?? defaultMaxBodyBytes
 
+    const tooLarge = new GatewayError({
+      status: 413,
+      type: "invalid_request_error",
+      detail: `the body is larger than ${limit} bytes`
+    })
     const body = Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
-      return yield* Effect.mapError(
-        HttpServerRequest.withMaxBodySize(request.text, Option.some(limit)),
-        () =>
-          new GatewayError({
-            status: 413,
-            type: "invalid_request_error",
-            detail: `the body could not be read, or is larger than ${limit} bytes`
-          })
+      if (Number(request.headers["content-length"] ?? 0) > limit) return yield* tooLarge
+      const pieces: Array<Uint8Array> = []
+      let total = 0
+      yield* Stream.runForEach(request.stream, (piece) => {
+        total += piece.length
+        pieces.push(piece)
+        return total > limit ? tooLarge : Effect.void
+      }).pipe(
+        Effect.catchTag(
+          "RequestError",
+          () => new GatewayError({ status: 400, type: "invalid_request_error", detail: "the body could not be read" })
+        )
       )
+      const whole = new Uint8Array(total)
+      let at = 0
+      for (const piece of pieces) {
+        whole.set(piece, at)
+        at += piece.length
+      }
+      return new TextDecoder().decode(whole)
     })
 
     const route = <E extends Failure>(
@@ -127,6 +165,7 @@ export const make = (
     ) =>
       Effect.gen(function*() {
         const { headers } = yield* HttpServerRequest.HttpServerRequest
+        if (!invited(options.hosts, headers)) return failed(uninvited)
         return authorised(options.apiKey, headers) ? yield* handle : failed(unauthorised)
       }).pipe(
         Effect.catchAll((error) => Effect.succeed(failed(toGateway(error)))),
