@@ -111,9 +111,10 @@ export const blockReader = (markup: Markup, opened: boolean, found: (found: Foun
       say(take(pending.length - (atEnd ? 0 : heldBack(pending, holding))))
       return false
     }
-    const rest = pending.slice(first.at)
-    if (!atEnd && openings.some(({ mark }) => mark.length > rest.length && mark.startsWith(rest))) {
-      say(take(first.at))
+    // A longer mark may begin here or before, of which this one is a part
+    const held = atEnd ? 0 : heldBack(pending, holding)
+    if (held > 0 && pending.length - held <= first.at) {
+      say(take(pending.length - held))
       return false
     }
     say(take(first.at))

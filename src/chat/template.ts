@@ -288,7 +288,7 @@ const probe = (
   const calls = !calling.includes("<tool_call>")
     ? undefined
     : calling.includes("<function=lookup>")
-    ? xmlCallBlock("\n")
+    ? xmlCallBlock("\n", false)
     : calling.includes("\"name\": \"lookup\"")
     ? toolCallBlock
     : undefined

@@ -110,6 +110,7 @@ const differences: ReadonlyArray<{
   {
     renderers: /^deepseekv3(_disable_thinking|_thinking)?$/,
     conversations: [
+      "empty_answer",
       "tools",
       "tools_call_last",
       "tools_out_of_order",
@@ -119,7 +120,7 @@ const differences: ReadonlyArray<{
       "tools_follow_up",
       "tools_without_ids"
     ],
-    reason: "a message of calls without text ends too; there it has no end, and none would be learnt"
+    reason: "a message without text ends too; there it has no end, and none would be learnt"
   },
   {
     renderers: /^deepseekv3(_disable_thinking)?$/,

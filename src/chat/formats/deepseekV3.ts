@@ -101,8 +101,7 @@ export const deepseekV3 = (
       for (const call of toolCalls) output.push(callBegin, said(call.name), separator, said(call.arguments), callEnd)
       output.push(callsEnd)
     }
-    if (turn.content.length > 0 || toolCalls.length > 0) output.push(eos)
-    return { header: [header], output: [output] }
+    return { header: [header], output: [[...output, eos]] }
   }
   const render = (turn: Turn, context: Context): Rendered => {
     const { index } = context

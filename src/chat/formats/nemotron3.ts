@@ -112,7 +112,7 @@ export const nemotron3 = (options: Nemotron3Options): Format => {
     disablesThinking: disabled,
     markup: {
       thinking: { open: "<think>", close: "</think>", trim: "blanks", after: ultra ? 0 : 1 },
-      calls: [xmlCallBlock("\n")],
+      calls: [xmlCallBlock("\n", true)],
       opened: !disabled
     },
     prepare: (turns) => turns[0]?.role === "system" ? turns : [{ role: "system", content: "" }, ...turns],

@@ -63,13 +63,13 @@ const styleOf = ({ disabled = false, name, preserve = false, value = "python" }:
   image: visionMarks
 })
 
-const rest = (disabled: boolean): Pick<Format, "extension" | "disablesThinking" | "markup"> => ({
+const rest = (disabled: boolean, python: boolean): Pick<Format, "extension" | "disablesThinking" | "markup"> => ({
   // The tokenizer joins the two line breaks of an empty block, which a sampled one has apart
   extension: false,
   disablesThinking: disabled,
   markup: {
     thinking: { open: "<think>", close: "</think>", trim: "blanks", after: 2 },
-    calls: [xmlCallBlock("\n\n")],
+    calls: [xmlCallBlock("\n\n", python)],
     opened: !disabled
   }
 })
@@ -77,7 +77,7 @@ const rest = (disabled: boolean): Pick<Format, "extension" | "disablesThinking" 
 /** @internal */
 export const qwen35 = (options: Qwen35Options): Format =>
   qwenFormat(styleOf(options), {
-    ...rest(options.disabled === true),
+    ...rest(options.disabled === true, options.value !== "json"),
     tools: (tools, system) => [toolsTurn(tools, system)]
   })
 
@@ -115,7 +115,7 @@ export const qwen38 = (
       typeof content !== "string" && content.some(({ type }) => type === "thinking") ? "" : emptyBlock
   }
   return qwenFormat(style, {
-    ...rest(disabled),
+    ...rest(disabled, false),
     prepare: withEffort(disabled ? "" : efforts[effort]),
     tools: (tools, system) => [toolsTurn(tools, system)]
   })

@@ -22,7 +22,13 @@ export const writeXmlCall = (call: ToolCall, index: number, value: (json: Json) 
 const fn = /^\s*<function=([^>\n]+)>\s*([\s\S]*?)\s*<\/function>\s*$/
 const parameter = /<parameter=([^>\n]+)>\s*([\s\S]*?)\s*<\/parameter>/g
 
-const readXmlCall = (inner: string, raw: string): Call => {
+/** Scalars as Python writes them, which some templates do. */
+const pythonScalars: ReadonlyMap<string, Json> = new Map<string, Json>([["True", true], ["False", false], [
+  "None",
+  null
+]])
+
+const readXmlCall = (inner: string, raw: string, python: boolean): Call => {
   const broken = (error: string): Call => ({ rawText: raw, error })
   const [, name = "", body = ""] = fn.exec(inner) ?? []
   if (name.trim() === "") return broken("Malformed tool call: expected <function=name> … </function>")
@@ -32,7 +38,7 @@ const readXmlCall = (inner: string, raw: string): Call => {
     const [whole, key = "", text = ""] = found
     if (body.slice(at, found.index).trim() !== "") return broken("Unexpected content between parameters")
     if (key.trim() === "") return broken("Empty parameter name")
-    const value = parse(text)
+    const value = python && pythonScalars.has(text) ? pythonScalars.get(text) ?? null : parse(text)
     values.set(key.trim(), isProblem(value) ? text : value)
     at = found.index + whole.length
   }
@@ -40,12 +46,12 @@ const readXmlCall = (inner: string, raw: string): Call => {
   return { name: name.trim(), arguments: write(values) }
 }
 
-/** `before`: what stands between text and the first call. @internal */
-export const xmlCallBlock = (before: string): CallBlock => ({
+/** `before`: what stands between text and the first call; `python`: whether scalars are written as Python does. @internal */
+export const xmlCallBlock = (before: string, python: boolean): CallBlock => ({
   open: "<tool_call>",
   close: "</tool_call>",
   ...(before === "" ? {} : { before }),
-  read: (inner, raw) => [readXmlCall(inner, raw)]
+  read: (inner, raw) => [readXmlCall(inner, raw, python)]
 })
 
 /** What the model is told of the form of calls. @internal */
