@@ -9,7 +9,9 @@ import { globalValue } from "effect/GlobalValue"
 import * as Inspectable from "effect/Inspectable"
 import * as Predicate from "effect/Predicate"
 import * as ModelInput from "../protocol/ModelInput.js"
+import { known } from "../protocol/options.js"
 import * as NanoFiles from "./internal/nanoTokenizer.generated.js"
+import * as Pipeline from "./internal/pipeline.js"
 import { TokenizerError } from "./TokenizerError.js"
 
 /**
@@ -26,6 +28,8 @@ export type TypeId = typeof TypeId
 
 /**
  * - `addSpecialTokens`: whether the tokenizer puts around the text what it puts there of its own accord. Default yes.
+ * - `splitSpecialTokens`: whether the names of all special tokens in the text stay text, as transformers' option of this name.
+ *   For text of strangers. Default no.
  * - `asText`: names of tokens for which it holds stay the text they are: `<|im_end|>` in a message of a stranger is ten
  *   characters then, and not the end of a turn. Default: names in a text become tokens.
  *
@@ -34,6 +38,7 @@ export type TypeId = typeof TypeId
  */
 export interface EncodeOptions {
   readonly addSpecialTokens?: boolean | undefined
+  readonly splitSpecialTokens?: boolean | undefined
   readonly asText?: ((name: string) => boolean) | undefined
 }
 
@@ -90,6 +95,10 @@ export const isTokenizer = (u: unknown): u is Tokenizer => Predicate.hasProperty
 
 const replacement = "\uFFFD"
 
+const all = (): boolean => true
+
+const encodeNames = known<EncodeOptions>("encode", { addSpecialTokens: true, asText: true, splitSpecialTokens: true })
+
 /** As text all names that `asText` holds for, by taking them apart after their first character. */
 const encodeApart = (
   encode: (text: string, addSpecialTokens: boolean) => Int32Array,
@@ -141,8 +150,11 @@ export const make = (options: {
     has: options.has,
     bosToken: options.bosToken,
     chatTemplate: options.chatTemplate,
-    encode: (text, { addSpecialTokens = true, asText } = {}) =>
-      asText === undefined ? options.encode(text, addSpecialTokens) : encodeAsText(text, asText),
+    encode: (text, given = {}) => {
+      encodeNames(given)
+      const asText = given.asText ?? (given.splitSpecialTokens === true ? all : undefined)
+      return asText === undefined ? options.encode(text, given.addSpecialTokens ?? true) : encodeAsText(text, asText)
+    },
     decode: (tokens, { skipSpecialTokens = false } = {}) => {
       let text = ""
       let run: Array<number> = []
@@ -216,11 +228,14 @@ const asTextOf = (hf: Hf.Tokenizer): (text: string, asText: (name: string) => bo
 /** Throws what the parser throws, for content that is no tokenizer. */
 const unsafeFromJson = (id: string, tokenizerJson: string, configJson: string): Tokenizer => {
   const config: unknown = JSON.parse(configJson)
-  const hf = new Hf.Tokenizer(JSON.parse(tokenizerJson), {
+  const json = JSON.parse(tokenizerJson)
+  Pipeline.refuseUnsupported(json)
+  const hf = new Hf.Tokenizer(json, {
     // Neither the library's default (tidy up) nor transformers 4's survives a round trip: tidy up only where it is asked for
     clean_up_tokenization_spaces: false,
     ...(Predicate.isReadonlyRecord(config) ? config : {})
   })
+  Pipeline.mend(hf, json)
   const specialTokens = new Map<string, number>()
   for (const [token, added] of hf.get_added_tokens_decoder()) {
     if (added.special) specialTokens.set(added.content, token)

@@ -52,28 +52,74 @@ const parseRanks = (text: string): Map<string, number> => {
   return ranks
 }
 
-/** Merges the neighbours whose union has the lowest rank, the leftmost first, until none has a rank. */
+/** Numbers, of which the smallest comes out first. */
+class Heap {
+  private readonly items: Array<number> = []
+
+  push(value: number): void {
+    const { items } = this
+    let i = items.push(value) - 1
+    while (i > 0) {
+      const parent = (i - 1) >> 1
+      if (items[parent]! <= value) break
+      items[i] = items[parent]!
+      i = parent
+    }
+    items[i] = value
+  }
+
+  pop(): number | undefined {
+    const { items } = this
+    const top = items[0]
+    const last = items.pop()
+    if (last === undefined || items.length === 0) return top
+    let i = 0
+    for (let child = 1; child < items.length; child = 2 * i + 1) {
+      if (child + 1 < items.length && items[child + 1]! < items[child]!) child++
+      if (items[child]! >= last) break
+      items[i] = items[child]!
+      i = child
+    }
+    items[i] = last
+    return top
+  }
+}
+
+/**
+ * Merges the neighbours whose union has the lowest rank, the leftmost first, until none has a rank. The parts are a linked list;
+ * what could be merged waits in a heap, ordered by rank and place, and is looked at again when it comes out.
+ */
 const encodePiece = (ranks: ReadonlyMap<string, number>, piece: string, out: Array<number>): void => {
   const whole = ranks.get(piece)
   if (whole !== undefined) {
     out.push(whole)
     return
   }
-  // Bounds of the parts, and the rank of each part joined with the next
-  const bounds = Array.from({ length: piece.length + 1 }, (_, i) => i)
-  const rankAt = (i: number) =>
-    i + 2 < bounds.length ? ranks.get(piece.slice(bounds[i], bounds[i + 2])) ?? Infinity : Infinity
-  const joined = bounds.map((_, i) => rankAt(i))
-  for (;;) {
-    let best = 0
-    for (let i = 1; i < joined.length; i++) if (joined[i]! < joined[best]!) best = i
-    if (joined[best] === Infinity) break
-    bounds.splice(best + 1, 1)
-    joined.splice(best + 1, 1)
-    joined[best] = rankAt(best)
-    if (best > 0) joined[best - 1] = rankAt(best - 1)
+  const n = piece.length
+  /** By the place where a part begins: where the next one begins, where the one before, and the rank of both joined. */
+  const next = Int32Array.from({ length: n + 1 }, (_, i) => i + 1)
+  const before = Int32Array.from({ length: n + 1 }, (_, i) => i - 1)
+  const joined = new Float64Array(n + 1).fill(Infinity)
+  const heap = new Heap()
+  const look = (i: number) => {
+    const middle = next[i]!
+    const rank = middle < n ? ranks.get(piece.slice(i, next[middle])) ?? Infinity : Infinity
+    joined[i] = rank
+    if (rank !== Infinity) heap.push(rank * (n + 1) + i)
   }
-  for (let i = 0; i + 1 < bounds.length; i++) out.push(ranks.get(piece.slice(bounds[i], bounds[i + 1]))!)
+  for (let i = 0; i < n; i++) look(i)
+  for (let key = heap.pop(); key !== undefined; key = heap.pop()) {
+    const i = key % (n + 1)
+    // merged or joined with another since
+    if (joined[i] !== (key - i) / (n + 1)) continue
+    const gone = next[i]!
+    next[i] = next[gone]!
+    before[next[i]!] = i
+    joined[gone] = Infinity
+    look(i)
+    if (before[i]! >= 0) look(before[i]!)
+  }
+  for (let i = 0; i < n; i = next[i]!) out.push(ranks.get(piece.slice(i, next[i]))!)
 }
 
 const specialsOf = (config: unknown, base: number): Map<string, number> => {
