@@ -3,14 +3,17 @@
  *
  * @since 0.1.0
  */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Agent } from "@effect/platform-node/Undici"
 import { SystemError } from "@effect/platform/Error"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Path from "node:path"
 import * as Names from "./client/options.js"
+import { cacheDirectory } from "./node/cacheDirectory.js"
 import * as NodeLock from "./node/DirectoryLock.js"
+import * as HttpAgent from "./node/httpAgent.js"
 import { MetricNames } from "./observability/MetricNames.js"
 import * as Metrics from "./observability/Metrics.js"
 import { known } from "./protocol/options.js"
@@ -18,8 +21,10 @@ import { DirectoryLock } from "./runs/DirectoryLock.js"
 import { RunInUse, RunStorageError } from "./runs/RunError.js"
 import * as Tinkex from "./Tinkex.js"
 import type { Options } from "./TinkexConfig.js"
+import * as TinkexConfig from "./TinkexConfig.js"
 import { config as configNames, configuredAll } from "./TinkexConfig/options.js"
-import type { ConfigurationError, TinkexError } from "./TinkexError.js"
+import { ConfigurationError, type TinkexError } from "./TinkexError.js"
+import * as Tokenizers from "./tokenizer/Tokenizers.js"
 
 /**
  * Connections to one origin at most, and how long an idle one is kept.
@@ -37,19 +42,21 @@ export interface HttpOptions {
 }
 
 const agent = (connections: number, keepAliveTimeout: number) =>
-  Effect.acquireRelease(
-    Effect.sync(() => new Agent({ connections, keepAliveTimeout })),
-    (agent) => Effect.promise(() => agent.destroy())
-  )
+  Effect.mapError(HttpAgent.make({ connections, keepAliveTimeout }), ({ variable }) =>
+    new ConfigurationError({
+      setting: variable,
+      detail: "expected the address of a proxy, such as http://proxy.example:3128, got text that is none"
+    }))
 
 /**
  * Node's HTTP client over undici, with connections of their own for polls: a thousand of those must not keep a heartbeat or a
- * training step waiting.
+ * training step waiting. `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are honoured, in either case of letters; this machine is
+ * always reached directly.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClient.HttpClient> =>
+export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClient.HttpClient, ConfigurationError> =>
   NodeHttpClient.layerUndiciWithoutDispatcher.pipe(
     Layer.provide(Layer.scoped(
       NodeHttpClient.Dispatcher,
@@ -62,6 +69,25 @@ export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClie
         )
       })
     ))
+  )
+
+/**
+ * Tokenizers on Node: the built-in ones and the Hugging Face hub, asked with the `HF_TOKEN` and at the `HF_ENDPOINT` of the
+ * environment. What it gave is kept on disk, below `TINKEX_CACHE` or where the platform keeps caches (`~/.cache/tinkex`); delete
+ * it to see changes that a repository made.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerTokenizers: Layer.Layer<Tokenizers.Tokenizers, ConfigurationError, HttpClient.HttpClient> = Layer
+  .unwrapEffect(
+    Effect.map(
+      Tokenizers.hubConfig,
+      (hub) => Tokenizers.layerHubCached({ ...hub, directory: Path.join(cacheDirectory(), "tokenizers") })
+    )
+  ).pipe(
+    Layer.provide(NodeFileSystem.layer),
+    Layer.mapError(TinkexConfig.fromConfigError)
   )
 
 /** Run directories are held as the server's data directory is: by a socket that ends with its owner. */
@@ -101,15 +127,15 @@ const ground = (options: HttpOptions) => Layer.merge(layerHttpClient(options), l
 
 const httpNames = known<HttpOptions>("Node's HTTP client", Names.http.names)
 
-/** The layer of options of several kinds, with names that none of them knows refused. */
-const within = <O extends HttpOptions, A, E>(
+/** The layer of options of several kinds, with names that none of them knows refused, and Node's tokenizers unless others are given. */
+const within = <O extends HttpOptions & Tinkex.SharedOptions, A, E>(
   kinds: ReadonlyArray<{ readonly names: Readonly<Record<string, true>> }>,
   options: O,
-  make: (http: ReturnType<typeof ground>, rest: Omit<O, keyof HttpOptions>) => Layer.Layer<A, E>
+  make: (http: ReturnType<typeof ground>, rest: Omit<O, keyof HttpOptions> & Tinkex.SharedOptions) => Layer.Layer<A, E>
 ): Layer.Layer<A, E | ConfigurationError> =>
   Layer.unwrapEffect(Effect.map(configuredAll("tinkex on Node", [...kinds, httpNames], options), () => {
     const { connections: _, keepAliveTimeout: __, pollConnections: ___, ...rest } = options
-    return make(ground(httpNames.pick(options)), rest)
+    return make(ground(httpNames.pick(options)), { ...rest, tokenizers: options.tokenizers ?? layerTokenizers })
   }))
 
 /**

@@ -40,7 +40,7 @@ export interface SharedOptions extends HttpTransport.PartsOptions {
   /** `false` switches metrics, and the events behind them, off. */
   readonly metrics?: Metrics.Options | false | undefined
   /** Where tokenizers come from. The built-in models and the Hugging Face hub unless given. */
-  readonly tokenizers?: Layer.Layer<Tokenizers.Tokenizers, never, HttpClient.HttpClient> | undefined
+  readonly tokenizers?: Layer.Layer<Tokenizers.Tokenizers, ConfigurationError, HttpClient.HttpClient> | undefined
 }
 
 const sharedNames = known<SharedOptions>("what clients share", Names.shared.names)
@@ -93,13 +93,16 @@ export const layer = (
   options: TinkexConfig.Options & SharedOptions = {}
 ): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> => over(TinkexConfig.layer, options)
 
+const hubFromEnvironment = Layer.mapError(Tokenizers.layerHubConfig, TinkexConfig.fromConfigError)
+
 /**
  * A service client and all that belongs to it, from options and, for what they leave out, the environment
- * (`TinkexConfig.environment`).
+ * (`TinkexConfig.environment`; `HF_TOKEN` and `HF_ENDPOINT` for tokenizers).
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
   options: TinkexConfig.Options & SharedOptions = {}
-): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> => over(TinkexConfig.layerConfig, options)
+): Layer.Layer<Provided, TinkexError, HttpClient.HttpClient> =>
+  over(TinkexConfig.layerConfig, { ...options, tokenizers: options.tokenizers ?? hubFromEnvironment })

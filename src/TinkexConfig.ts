@@ -325,12 +325,20 @@ const defined = <A extends object>(record: A): Partial<A> => {
  */
 export const makeConfig = (options: Options = {}): Effect.Effect<Settings, ConfigurationError> =>
   Effect.flatMap(
-    Effect.mapError(environment, (error) => {
-      const { message, path } = firstProblem(error)
-      return new ConfigurationError({ setting: path.join("."), detail: message })
-    }),
+    Effect.mapError(environment, fromConfigError),
     (fromEnvironment) => make({ ...fromEnvironment, ...defined(options) })
   )
+
+/**
+ * The error of a variable that cannot be used, as one of this package.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const fromConfigError = (error: ConfigError.ConfigError): ConfigurationError => {
+  const { message, path } = firstProblem(error)
+  return new ConfigurationError({ setting: path.join("."), detail: message })
+}
 
 type Problem = Exclude<ConfigError.ConfigError, ConfigError.And | ConfigError.Or>
 

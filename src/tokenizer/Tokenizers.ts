@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import type * as ModelInput from "../protocol/ModelInput.js"
 import * as Tokenizer from "./Tokenizer.js"
@@ -161,7 +162,7 @@ export const layerHubCached = (
   layerSources(bundle, TokenizerSource.hubCached(options))
 
 /**
- * Options of the hub from configuration: `HF_TOKEN` and `HF_ENDPOINT`, both optional.
+ * Options of the hub from configuration: `HF_TOKEN` and `HF_ENDPOINT`, both optional; blank counts as unset.
  *
  * @since 0.1.0
  * @category constructors
@@ -170,8 +171,8 @@ export const hubConfig: Config.Config<TokenizerSource.HubOptions> = Config.all({
   token: Config.option(Config.redacted("HF_TOKEN")),
   endpoint: Config.option(Config.string("HF_ENDPOINT"))
 }).pipe(Config.map(({ endpoint, token }) => ({
-  token: Option.getOrUndefined(token),
-  endpoint: Option.getOrUndefined(endpoint)
+  token: Option.getOrUndefined(Option.filter(token, (secret) => Redacted.value(secret).trim() !== "")),
+  endpoint: Option.getOrUndefined(Option.filter(endpoint, (url) => url.trim() !== ""))
 })))
 
 /**

@@ -33,6 +33,56 @@ describe("tiktoken", () => {
       assert.deepStrictEqual(Array.from(encode("the the")), [id("the"), id(" the")])
     }))
 
+  it.effect("merges as the plain algorithm does, and in proportion to the text", () =>
+    Effect.gen(function*() {
+      const letters = Array.from("abcd")
+      const words = [...letters.flatMap((a) => letters.map((b) => a + b)), "abc", "aab", "abab", "ddd", "bcda"]
+      const table = new Map(
+        [...Array.from({ length: 256 }, (_, i) => String.fromCharCode(i)), ...words].map((w, i) => [w, i])
+      )
+      const { encode } = yield* fromTiktoken({
+        id: "a/b",
+        ranks: Array.from(table, ([word, rank]) => `${Buffer.from(word, "latin1").toString("base64")} ${rank}`).join(
+          "\n"
+        ),
+        configJson: "{}"
+      })
+      /** Looks at all pairs before every merge. */
+      const plain = (text: string): Array<number> => {
+        const parts = Array.from(text)
+        if (table.has(text)) return [table.get(text)!]
+        for (;;) {
+          const joined = parts.slice(1).map((part, i) => table.get(parts[i] + part) ?? Infinity)
+          const least = Math.min(...joined)
+          if (least === Infinity) return parts.map((part) => table.get(part)!)
+          const at = joined.indexOf(least)
+          parts.splice(at, 2, parts[at]! + parts[at + 1]!)
+        }
+      }
+      const text = FastCheck.array(FastCheck.constantFrom(...letters), { minLength: 1, maxLength: 40 })
+      FastCheck.assert(
+        FastCheck.property(text, (list) =>
+          assert.deepStrictEqual(Array.from(encode(list.join(""))), plain(list.join("")))),
+        { numRuns: 500, seed: 1 }
+      )
+      // what is counted is work, not time: the same text eight times as long is looked up about eight times as often
+      const lookups = (size: number) => {
+        let count = 0
+        const get = Map.prototype.get
+        Map.prototype.get = function(key) {
+          count++
+          return get.call(this, key)
+        }
+        try {
+          encode("abcdabdcaadb".repeat(size))
+        } finally {
+          Map.prototype.get = get
+        }
+        return count
+      }
+      assert.isAtMost(lookups(5_600), 10 * lookups(700))
+    }))
+
   it.effect("cuts numbers after three digits, Han from letters, words from contractions", () =>
     Effect.gen(function*() {
       const { encode } = yield* make

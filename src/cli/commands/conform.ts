@@ -1,10 +1,10 @@
 /**
  * What `tinkex conformance` does.
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Conformance from "../../conformance/Conformance.js"
+import * as NodeTinkex from "../../NodeTinkex.js"
 import { confirm } from "../terminal/confirm.js"
 import { type Connection, settings } from "../terminal/connect.js"
 import { Failed } from "../terminal/failed.js"
@@ -97,7 +97,7 @@ export const conform = (args: Args) =>
           if (!quiet) { for (const text of line(terminal, result)) yield* terminal.print(text) }
           yield* terminal.progress(`${done} of ${selected.length}: ${result.id}`)
         })
-    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+    }).pipe(Effect.provide(NodeTinkex.layerHttpClient()))
     yield* terminal.progress("")
     if (args.json) yield* Show.json(report)
     else if (args.junit) yield* terminal.print(Conformance.toJUnit(report).trimEnd())

@@ -1,13 +1,13 @@
 /**
  * The clients of commands, from options and environment.
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as HttpTransport from "../../client/HttpTransport.js"
 import * as RestClient from "../../client/RestClient.js"
+import * as NodeTinkex from "../../NodeTinkex.js"
 import * as TinkexConfig from "../../TinkexConfig.js"
 
 export interface Connection {
@@ -27,5 +27,5 @@ export const settings = ({ apiKey, baseUrl }: Connection) =>
 export const rest = (connection: Connection) =>
   Layer.unwrapEffect(Effect.map(settings(connection), RestClient.layerConnect)).pipe(
     Layer.provide(HttpTransport.layerParts()),
-    Layer.provideMerge(NodeHttpClient.layerUndici)
+    Layer.provideMerge(NodeTinkex.layerHttpClient())
   )
