@@ -77,6 +77,22 @@ write(
   ).join("")
 )
 
+// The page of a run's report: uPlot and what is ours, as texts, so that a report is one file.
+const asset = (...parts) => readFileSync(join(root, ...parts), "utf8")
+const assets = {
+  plotScript: asset("node_modules", "uplot", "dist", "uPlot.iife.min.js"),
+  plotStyle: asset("node_modules", "uplot", "dist", "uPlot.min.css"),
+  pageScript: `(() => {\n${asset("src", "runs", "page", "page.js")}})()`,
+  pageStyle: asset("src", "runs", "page", "page.css")
+}
+write(
+  join(src, "runs", "reportAssets.generated.ts"),
+  `/** Written by scripts/codegen.mjs from src/runs/page and uPlot (MIT, https://github.com/leeoniya/uPlot). */\n\n` +
+    Object.entries(assets).map(([name, text]) =>
+      `// dprint-ignore\nexport const ${name}: string = ${JSON.stringify(text.trim())}\n`
+    ).join("\n")
+)
+
 const entry = (path) => ({ types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` })
 const exports = { "./package.json": "./package.json", ".": entry("index") }
 const firstTier = modules.filter(({ subpath }) => !subpath.includes("/"))

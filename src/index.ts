@@ -641,6 +641,20 @@ export * as Journal from "./runs/Journal.js"
 export * as MetricSink from "./runs/MetricSink.js"
 
 /**
+ * Removing at the service what a run no longer needs.
+ *
+ * @since 0.2.0
+ */
+export * as Prune from "./runs/Prune.js"
+
+/**
+ * A run on one page: its curves, its time, its samples, its checkpoints, its cost. One HTML file that needs no network.
+ *
+ * @since 0.2.0
+ */
+export * as Report from "./runs/Report.js"
+
+/**
  * Data that are sampled from the model itself, as reinforcement learning needs them. What was sampled is on the disk before it
  * is trained on, so that a run that is taken up again samples nothing twice and trains on the same.
  *

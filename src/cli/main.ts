@@ -13,6 +13,7 @@ import { command as checkpoint } from "./commands/checkpoint.js"
 import { command as conformance } from "./commands/conformance.js"
 import { command as demo } from "./commands/demo.js"
 import { command as gateway } from "./commands/gateway.js"
+import { command as report } from "./commands/report.js"
 import { command as run } from "./commands/run.js"
 import { command as sample } from "./commands/sample.js"
 import { command as serve } from "./commands/serve.js"
@@ -35,6 +36,7 @@ const tinkex = Command.make("tinkex").pipe(
     sample,
     checkpoint,
     run,
+    report,
     session,
     model,
     capabilities,

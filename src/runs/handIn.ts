@@ -9,6 +9,7 @@ import type * as TrainingClient from "../client/TrainingClient.js"
 import type { TinkexError } from "../TinkexError.js"
 import * as CheckpointPolicy from "./CheckpointPolicy.js"
 import * as Cost from "./Cost.js"
+import { keepDatum } from "./keepsakes.js"
 import type { Pass, PassError } from "./pass.js"
 import { makePrepare } from "./prepare.js"
 import { charged } from "./rounds.js"
@@ -107,6 +108,7 @@ export const makeHandIn = <E, R>(pass: Pass<E, R>): Effect.Effect<HandIn<E, R>> 
         const spans: Array<Span> = []
         const { data, facts, round, spans: before } = yield* timed(spans, "wait for batch", prepared(step))
         spans.push(...before)
+        if (step === 0) yield* keepDatum(run, data)
         const evaluation = plan.evaluate !== undefined && step % plan.evaluate.every === 0
           ? yield* timed(spans, "evaluate", plan.evaluate.run(context(step)))
           : {}

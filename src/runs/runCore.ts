@@ -3,9 +3,11 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { Metrics } from "../observability/Metrics.js"
 import { type AppendFile, openAppend } from "./appendFile.js"
 import type { BudgetExceeded, Ledger } from "./Budget.js"
 import * as Cost from "./Cost.js"
@@ -29,6 +31,8 @@ export interface RunCore {
   readonly checkpoints: AppendFile
   readonly rates: Cost.Rates | undefined
   readonly budget: Ledger | undefined
+  /** How the service answers, for the report. */
+  readonly metrics: Option.Option<Metrics["Type"]>
   /** Sinks that follow the rows from a step on. */
   readonly follow: (start: number) => Effect.Effect<Followers, never, Scope.Scope>
   /** A file of the run by its parts. */
@@ -45,6 +49,7 @@ export const makeCore = (options: {
   readonly rates: Cost.Rates | undefined
   readonly budget: Ledger | undefined
   readonly follow: RunCore["follow"]
+  readonly metrics: RunCore["metrics"]
 }): Effect.Effect<RunCore, RunStorageError, FileSystem.FileSystem | Path.Path | Scope.Scope> =>
   Effect.gen(function*() {
     const { journal, state } = options
@@ -73,6 +78,7 @@ export const makeCore = (options: {
       rates: options.rates,
       budget: options.budget,
       follow: options.follow,
+      metrics: options.metrics,
       file,
       fs
     }

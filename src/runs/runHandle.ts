@@ -13,6 +13,7 @@ import * as PubSub from "effect/PubSub"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Metrics } from "../observability/Metrics.js"
 import { InvalidInput } from "../protocol/InvalidInput.js"
 import { ClientClosed } from "../TinkexError.js"
 import * as Recovery from "../training/Recovery.js"
@@ -92,6 +93,7 @@ const openCore = (directory: string, options: OpenOptions) =>
       journal,
       hub: yield* Effect.acquireRelease(PubSub.sliding<RunEvent>(1024), PubSub.shutdown),
       rates,
+      metrics: yield* Effect.serviceOption(Metrics),
       follow: (start) =>
         Effect.provide(
           follow(path.join(directory, RunDirectory.files.metrics), options.sinks ?? [], {

@@ -63,6 +63,8 @@ export interface State {
   settings: Json | undefined
   plan: Json | undefined
   model: Extract<Entry, { readonly t: "model" }> | undefined
+  /** Models that worked for the run. */
+  readonly models: Set<string>
   /** Complete ones that were not removed, oldest first. */
   readonly checkpoints: Array<Saved>
   readonly removing: Set<string>
@@ -86,6 +88,7 @@ export const empty = (): State => ({
   settings: undefined,
   plan: undefined,
   model: undefined,
+  models: new Set(),
   checkpoints: [],
   removing: new Set(),
   known: new Set(),
@@ -110,6 +113,7 @@ export const apply = (state: State, entry: Entry): State => {
       break
     case "model":
       state.model = entry
+      state.models.add(entry.modelId)
       state.applied = entry.updates
       state.tokens = state.checkpoints.find(({ path }) => path === entry.from)?.tokens ?? 0
       break

@@ -7,6 +7,7 @@ import * as Future from "../client/Future.js"
 import type { Incarnation } from "../training/Recovery.js"
 import { BudgetExceeded } from "./Budget.js"
 import { makeHandIn } from "./handIn.js"
+import { keepHealth } from "./keepsakes.js"
 import { makePass, type Pass, type PassError } from "./pass.js"
 import { jsonLine, type RunCore } from "./runCore.js"
 import * as Saver from "./saver.js"
@@ -93,11 +94,15 @@ export const trainLoop = <E, R>(
 ): Effect.Effect<void, E | PassError, R | FileSystem.FileSystem> =>
   Effect.scoped(Effect.gen(function*() {
     const pass = yield* makePass(run, plan, incarnation, start)
+    yield* Effect.forkScoped(Effect.interruptible(
+      Effect.forever(Effect.zipRight(Effect.sleep("1 minute"), keepHealth(run)))
+    ))
     const [refused] = yield* Effect.all([handInAll(pass), seeThrough(pass), seeSavesThrough(pass)], {
       concurrency: "unbounded"
     })
     yield* pass.rows.flush
     yield* pass.spans.flush
     yield* pass.followers.finish
+    yield* keepHealth(run)
     if (refused !== undefined) return yield* refused
   }))

@@ -16,6 +16,7 @@ const flags = new Set([
   "--no-unembed",
   "--logprobs",
   "--url-only",
+  "--dry-run",
   "--help",
   "-h",
   "--version",
