@@ -14,7 +14,10 @@ import * as Layer from "effect/Layer"
 import * as Names from "./client/options.js"
 import * as ServiceClient from "./client/ServiceClient.js"
 import type { EngineError } from "./engine/Engine.js"
+import type { ModelFileError } from "./engine/files/ModelFileError.js"
+import * as ModelFiles from "./engine/files/ModelFiles.js"
 import * as WorkerEngine from "./engine/host/WorkerEngine.js"
+import { builtIn, type ModelDefinition } from "./engine/model/Models.js"
 import * as NodeTinkex from "./NodeTinkex.js"
 import { known } from "./protocol/options.js"
 import type { CheckpointError } from "./server/checkpoints/CheckpointError.js"
@@ -49,6 +52,15 @@ export interface ServerOptions extends ServerConfig.Options, NodeServer.ListenOp
 }
 
 /**
+ * A model beside the built-in ones: a GGUF file or a Hugging Face folder, by its path or with more said about it, or a
+ * definition.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type LocalModel = string | ModelFiles.ModelAt | ModelDefinition
+
+/**
  * Settings of the server, of the client and of what clients share.
  *
  * @since 0.1.0
@@ -56,6 +68,8 @@ export interface ServerOptions extends ServerConfig.Options, NodeServer.ListenOp
  */
 export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.SharedOptions, NodeTinkex.HttpOptions {
   readonly server?: ServerOptions | undefined
+  /** Models beside the built-in ones. */
+  readonly models?: ReadonlyArray<LocalModel> | undefined
 }
 
 /**
@@ -64,14 +78,35 @@ export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.S
  * @since 0.1.0
  * @category errors
  */
-export type StartError = ServeError | CheckpointError | EngineError | PlatformError
+export type StartError = ServeError | CheckpointError | EngineError | ModelFileError | PlatformError
 
-const serverNames = known<Pick<Options, "server">>("the embedded server", { server: true })
+const serverNames = known<Pick<Options, "server" | "models">>("the embedded server", { server: true, models: true })
 
-const server = (options: ServerOptions = {}) =>
+/** The definitions of models, those out of files opened. */
+const definitions = (models: ReadonlyArray<LocalModel>) => {
+  const defined: Array<ModelDefinition> = []
+  const files: Array<ModelFiles.ModelAt> = []
+  for (const model of models) {
+    if (typeof model === "string") files.push({ path: model })
+    else if ("shape" in model) defined.push(model)
+    else files.push(model)
+  }
+  return Effect.map(ModelFiles.openAll(files), (opened) => [...defined, ...opened])
+}
+
+/** The engine with the models that it is told, by default the built-in ones, and with `models` besides. */
+const engine = (options: WorkerEngine.WorkerEngineOptions = {}, models: ReadonlyArray<LocalModel> = []) =>
+  Layer.unwrapEffect(
+    Effect.map(
+      definitions(models),
+      (more) => WorkerEngine.layer({ ...options, models: [...(options.models ?? builtIn), ...more] })
+    )
+  )
+
+const server = (options: ServerOptions = {}, models?: ReadonlyArray<LocalModel>) =>
   Layer.effect(LocalServer, Effect.map(NodeServer.NodeServer, ({ url }) => ({ baseUrl: url }))).pipe(
     Layer.provide(NodeServer.layer(options)),
-    Layer.provide(WorkerEngine.layer(options.engine)),
+    Layer.provide(engine(options.engine, models)),
     Layer.provide(NodeContext.layer)
   )
 
@@ -93,7 +128,7 @@ export const layerServer = (
 ): Layer.Layer<LocalServer | Tinkex.Shared | HttpClient.HttpClient, StartError | TinkexError> =>
   Layer.unwrapEffect(Effect.map(
     configuredAll("the server and what clients share", [Names.shared, Names.http, serverNames], options),
-    () => Layer.merge(server(options.server), shared(options))
+    () => Layer.merge(server(options.server, options.models), shared(options))
   ))
 
 /**

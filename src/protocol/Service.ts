@@ -149,7 +149,11 @@ export const SupportedModel = Schema.Struct({
   modelName: optional(Schema.String, "model_name"),
   maxContextLength: optional(Schema.Int, "max_context_length"),
   trainable: optional(Schema.Boolean, "trainable"),
-  sampleable: optional(Schema.Boolean, "sampleable")
+  sampleable: optional(Schema.Boolean, "sampleable"),
+  // What the embedded server tells besides.
+  tokenizerId: optional(Schema.String, "tokenizer_id"),
+  parameterCount: optional(Schema.Int, "parameter_count"),
+  hasChatTemplate: optional(Schema.Boolean, "has_chat_template")
 })
 
 /**

@@ -77,6 +77,26 @@ export const hub = (options: HubOptions = {}): Effect.Effect<TokenizerSource, ne
   Effect.map(HttpClient.HttpClient, (client) => fromFiles(Hub.files(client, options)))
 
 /**
+ * What ships with the package, or else what the server itself has: `tinkex serve` gives out the tokenizers of the models
+ * that it has out of files, under the paths of a hub. A server that has none, or does not know the question, gives none.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const server = (options: {
+  readonly baseUrl: string
+  readonly apiKey?: Redacted.Redacted | undefined
+}): Effect.Effect<TokenizerSource, never, HttpClient.HttpClient> =>
+  Effect.map(HttpClient.HttpClient, (client) => {
+    const asked = fromFiles(Hub.files(client, { endpoint: options.baseUrl, token: options.apiKey, retries: 0 }))
+    return (id) =>
+      Effect.flatMap(bundle(id), (bundled) =>
+        Option.isSome(bundled)
+          ? Effect.succeed(bundled)
+          : Effect.orElseSucceed(asked(id), () => Option.none<Tokenizer.Tokenizer>()))
+  })
+
+/**
  * The hub, with what it gave kept in a folder: a file that is there is not asked for again. Files appear whole or not at all,
  * so that processes can share the folder. Delete it to see changes that a repository made to its tokenizer.
  *

@@ -211,7 +211,9 @@ describe("Server", () => {
         model_name: "Qwen/Qwen3-8B",
         max_context_length: 64,
         trainable: true,
-        sampleable: true
+        sampleable: true,
+        tokenizer_id: "test/tiny-tokenizer",
+        has_chat_template: false
       })
       const created = yield* h.post("/create_model", {
         session_id: yield* h.session,

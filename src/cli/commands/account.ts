@@ -18,6 +18,12 @@ interface Output extends Connection {
   readonly format: "table" | "json"
 }
 
+/** A count of parameters as people say it: 919 K, 135 M, 1.5 B. */
+const short = (count: number): string => {
+  if (count < 1e6) return `${Math.round(count / 1e3)} K`
+  return count < 1e9 ? `${Math.round(count / 1e6)} M` : `${(count / 1e9).toFixed(1)} B`
+}
+
 export const models = (args: Output & { readonly substring: Option.Option<string> }) =>
   Effect.gen(function*() {
     const client = yield* RestClient
@@ -32,10 +38,13 @@ export const models = (args: Output & { readonly substring: Option.Option<string
       return yield* Show.json(Option.isSome(args.substring) ? { models: supported_models } : { supported_models })
     }
     yield* Show.table(
-      ["Model", "Max Context", "Trainable", "Sampleable"],
+      ["Model", "Max Context", "Parameters", "Tokenizer", "Chat Template", "Trainable", "Sampleable"],
       found.map((model) => [
         model.modelName ?? Show.none,
         model.maxContextLength === undefined ? Show.none : String(model.maxContextLength),
+        model.parameterCount === undefined ? Show.none : short(model.parameterCount),
+        model.tokenizerId ?? Show.none,
+        model.hasChatTemplate === undefined ? Show.none : Show.yesNo(model.hasChatTemplate),
         Show.yesNo(model.trainable),
         Show.yesNo(model.sampleable)
       ])

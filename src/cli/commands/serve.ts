@@ -28,6 +28,22 @@ const options = {
   strictLoad: Options.boolean("strict-load").pipe(
     Options.withDescription("Take load_weights only as a run's first operation, as the hosted service does")
   ),
+  model: Options.text("model").pipe(
+    Options.repeated,
+    Options.withDescription(
+      "A model to serve beside the built-in ones: a GGUF file or a Hugging Face folder, as PATH or NAME=PATH; may be repeated"
+    )
+  ),
+  alias: Options.text("alias").pipe(
+    Options.repeated,
+    Options.withDescription("Another name for a model, as OTHER=NAME; may be repeated")
+  ),
+  weights: Options.choice("weights", ["f32", "f16", "q8"]).pipe(
+    Options.optional,
+    Options.withDescription(
+      "How the weights of --model are held in memory; without it the smallest that keeps the model's answers"
+    )
+  ),
   faults: Options.file("faults", { exists: "yes" }).pipe(
     Options.optional,
     Options.withDescription("Misbehave as a fault script (JSON, see docs/testing.md) says")

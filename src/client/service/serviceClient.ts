@@ -17,7 +17,8 @@ import { LoadWeightsRequest, LoadWeightsResponse, WeightsInfoResponse } from "..
 import * as ConcurrencyGate from "../../resilience/ConcurrencyGate.js"
 import * as TinkexConfig from "../../TinkexConfig.js"
 import { mayHaveArrived, type TinkexError } from "../../TinkexError.js"
-import { Tokenizers } from "../../tokenizer/Tokenizers.js"
+import { make as makeTokenizers, Tokenizers } from "../../tokenizer/Tokenizers.js"
+import * as TokenizerSource from "../../tokenizer/TokenizerSource.js"
 import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
 import * as Polling from "../future/polling.js"
@@ -137,6 +138,13 @@ const checkedLora = (options: LoraOptions): { readonly baseModel: string; readon
   return { baseModel, lora }
 }
 
+/** Tokenizers that the server itself has, and behind it those of everybody. */
+const serverFirst = (settings: TinkexConfig.Settings, others: Core["tokenizers"]) =>
+  Effect.flatMap(
+    TokenizerSource.server(settings),
+    (own) => makeTokenizers([own, (id) => Effect.asSome(others.get({ modelName: id, tokenizerId: id }))])
+  )
+
 export const make = (
   given: TinkexConfig.Settings | TinkexConfig.Options
 ): Effect.Effect<Client, TinkexError, Requirements | SamplingRegistry | Tokenizers | Scope.Scope> =>
@@ -144,7 +152,7 @@ export const make = (
     const settings = TinkexConfig.isSettings(given) ? given : yield* TinkexConfig.make(given)
     const telemetry = yield* Telemetry
     const registry = yield* SamplingRegistry
-    const tokenizers = yield* Tokenizers
+    const tokenizers = settings.hosted ? yield* Tokenizers : yield* serverFirst(settings, yield* Tokenizers)
     const unwatched = yield* Transport.make(settings)
     const { config, dynamic, limits } = yield* connect(unwatched)
     const session = yield* Effect.mapError(Session.open(unwatched, telemetry), mayHaveArrived)

@@ -87,18 +87,38 @@ const define = (path: string, options: OpenOptions): ModelDefinition => {
   const name = nameOf(path, options.name)
   const { architecture: { shape }, eosTokens, files, tokenBytes, tokenizer } = opened
   const stored: SourceWeights = { tensors: checkedTensors(opened), files, form: options.form }
-  const most = Math.min(options.maxBytes ?? maxMemory, maxMemory)
-  const bytes = storedBytes(shape, stored)
-  if (bytes > most) {
-    const smallest = storedBytes(shape, { ...stored, form: "q8" })
-    fail(
-      "TooLarge",
-      `its weights take ${gigabytes(bytes)} of memory and ${gigabytes(most)} can be had` +
-        (smallest < bytes ? `; in 8-bit blocks (q8) they take ${gigabytes(smallest)}` : "")
-    )
-  }
   return { name, shape, weights: { stored }, eosTokens, tokenizerId: name, tokenBytes, tokenizer }
 }
+
+/** What the weights of a model take in memory when they are held in a form. */
+const bytesOf = ({ shape, weights }: ModelDefinition, form?: Form): number =>
+  "stored" in weights ? storedBytes(shape, form === undefined ? weights.stored : { ...weights.stored, form }) : 0
+
+/** Refuses models that do not fit the memory together. */
+const fits = (models: ReadonlyArray<ModelDefinition>, maxBytes: number | undefined): void => {
+  const most = Math.min(maxBytes ?? maxMemory, maxMemory)
+  const sum = (form?: Form) => models.reduce((bytes, model) => bytes + bytesOf(model, form), 0)
+  const bytes = sum()
+  if (bytes <= most) return
+  const parts = models.length === 1
+    ? ""
+    : ` (${models.map((model) => `${model.name} ${gigabytes(bytesOf(model))}`).join(" + ")})`
+  const smallest = sum("q8")
+  fail(
+    "TooLarge",
+    `the weights take ${gigabytes(bytes)} of memory${parts} and ${gigabytes(most)} can be had` +
+      (smallest < bytes ? `; in 8-bit blocks (q8) they take ${gigabytes(smallest)}` : "")
+  )
+}
+
+const attempt = <A>(path: string, body: () => A): Effect.Effect<A, ModelFileError> =>
+  Effect.try({ try: body, catch: (error) => error }).pipe(
+    Effect.catchAll((error) =>
+      error instanceof Problem
+        ? Effect.fail(new ModelFileError({ path, reason: error.reason, detail: error.detail }))
+        : Effect.die(error)
+    )
+  )
 
 /**
  * Opens the model at a path. Give what it returns to an engine: `WorkerEngine.layer({ models: [model] })`.
@@ -107,13 +127,43 @@ const define = (path: string, options: OpenOptions): ModelDefinition => {
  * @category constructors
  */
 export const open = (path: string, options: OpenOptions = {}): Effect.Effect<ModelDefinition, ModelFileError> =>
-  Effect.try({
-    try: () => define(path, options),
-    catch: (error) => error
-  }).pipe(
-    Effect.catchAll((error) =>
-      error instanceof Problem
-        ? Effect.fail(new ModelFileError({ path, reason: error.reason, detail: error.detail }))
-        : Effect.die(error)
-    )
-  )
+  attempt(path, () => {
+    const model = define(path, options)
+    fits([model], options.maxBytes)
+    return model
+  })
+
+/**
+ * A model to be opened: where it is, and how. What it does not say is as the call says for all.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ModelAt extends Pick<OpenOptions, "name" | "form"> {
+  readonly path: string
+}
+
+/**
+ * Opens models that are to be used together; they must have different names, and fit the memory together.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const openAll = (
+  models: ReadonlyArray<ModelAt>,
+  options: Pick<OpenOptions, "form" | "maxBytes"> = {}
+): Effect.Effect<ReadonlyArray<ModelDefinition>, ModelFileError> =>
+  Effect.gen(function*() {
+    const opened: Array<ModelDefinition> = []
+    for (const { form = options.form, name, path } of models) {
+      const model = yield* attempt(path, () => define(path, { name, form }))
+      yield* attempt(path, () => {
+        if (opened.some((other) => other.name === model.name)) {
+          fail("Unsupported", `there are two models of the name ${model.name}: give one of them another name`)
+        }
+      })
+      opened.push(model)
+    }
+    yield* attempt(models.map(({ path }) => path).join(", "), () => fits(opened, options.maxBytes))
+    return opened
+  })

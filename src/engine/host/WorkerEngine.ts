@@ -11,6 +11,7 @@ import { existsSync } from "node:fs"
 import { Worker } from "node:worker_threads"
 import { Engine, EngineError } from "../Engine.js"
 import type { EngineOptions } from "../EngineOptions.js"
+import type { ModelDefinition } from "../model/Models.js"
 import { makeService } from "./service.js"
 import { settings } from "./settings.js"
 import { makeWorkers, type Spawn } from "./workers.js"
@@ -40,6 +41,9 @@ const spawn: Spawn = (workerData, transferList) => {
   return built !== undefined ? new Worker(built, options) : new Worker(new URL("./worker.js", import.meta.url), options)
 }
 
+/** What a worker needs of a model; texts of megabytes stay behind. */
+const withoutTokenizer = (model: ModelDefinition): ModelDefinition => ({ ...model, tokenizer: undefined })
+
 /**
  * An engine over workers that the caller starts.
  *
@@ -55,8 +59,12 @@ export const makeWith = (
       return yield* new EngineError({ reason: "InvalidInput", detail: `workers is ${size}, not a positive integer` })
     }
     const { limits, models, sampledLogprobs } = settings(options)
+    const twice = models.find(({ name }, i) => models.findIndex((other) => other.name === name) < i)
+    if (twice !== undefined) {
+      return yield* new EngineError({ reason: "InvalidInput", detail: `two models are called ${twice.name}` })
+    }
     const workers = yield* Effect.acquireRelease(
-      Effect.sync(() => makeWorkers({ limits, models, sampledLogprobs }, size, spawn)),
+      Effect.sync(() => makeWorkers({ limits, models: models.map(withoutTokenizer), sampledLogprobs }, size, spawn)),
       (workers) => Effect.promise(() => workers.close("the engine has been closed"))
     )
     yield* Effect.async<void, EngineError>((resume) =>

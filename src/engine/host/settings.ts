@@ -2,7 +2,7 @@
  * The settings of an engine, complete.
  */
 import type { EngineOptions } from "../EngineOptions.js"
-import { type ModelDefinition, nano, nanoRandom } from "../model/Models.js"
+import { builtIn, type ModelDefinition } from "../model/Models.js"
 import type { Limits } from "./core.js"
 
 /** The settings with their defaults. */
@@ -14,7 +14,7 @@ export interface Settings {
 
 /** Fills in the defaults. */
 export const settings = (options: EngineOptions): Settings => {
-  const models = options.models ?? [nano, nanoRandom]
+  const models = options.models ?? builtIn
   const stored = models.some(({ weights }) => "stored" in weights)
   return {
     models,

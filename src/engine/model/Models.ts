@@ -70,6 +70,14 @@ export const nano: ModelDefinition & { readonly tokenBytes: ReadonlyArray<Uint8A
 export const nanoRandom: ModelDefinition = { ...nano, name: "tinkex/nano-random", weights: { seed: 0n } }
 
 /**
+ * The models that ship with the package, which an engine has when it is told nothing else.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const builtIn: ReadonlyArray<ModelDefinition> = [nano, nanoRandom]
+
+/**
  * What an engine says about a model.
  *
  * @since 0.1.0

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import { Engine, type ModelInfo } from "../../engine/Engine.js"
 import type { SupportedModel } from "../../protocol/Service.js"
 import { badRequest, type Refusal } from "../http/refusal.js"
@@ -21,6 +22,8 @@ export class Models extends Context.Tag("tinkex/server/Models")<Models, {
   readonly get: (name: string) => Option.Option<ModelInfo>
   /** The same for a request that depends on it: 400 when there is none. */
   readonly require: (name: string) => Effect.Effect<ModelInfo, Refusal>
+  /** The model that brought the tokenizer of that id. */
+  readonly withTokenizer: (tokenizerId: string) => Option.Option<ModelInfo>
   /** Every name that can be asked for. */
   readonly supported: ReadonlyArray<SupportedModel>
 }>() {}
@@ -54,10 +57,23 @@ export const make: Effect.Effect<Context.Tag.Service<Models>, never, Engine | Se
       modelName,
       maxContextLength: model.maxContext,
       trainable: true,
-      sampleable: true
-    }))
+      sampleable: true,
+      tokenizerId: model.tokenizerId,
+      ...(model.parameters === undefined ? {} : { parameterCount: model.parameters }),
+      hasChatTemplate: model.tokenizer !== undefined && hasTemplate(model.tokenizer.configJson)
+    })),
+    withTokenizer: (id) =>
+      Option.fromNullable(
+        engine.models.find(({ tokenizer, tokenizerId }) => tokenizer !== undefined && tokenizerId === id)
+      )
   }
 })
+
+/** Whether a `tokenizer_config.json`, which is one, holds a chat template. */
+const hasTemplate = (configJson: string): boolean => {
+  const config: unknown = JSON.parse(configJson)
+  return Predicate.hasProperty(config, "chat_template") && config.chat_template !== null
+}
 
 /**
  * @since 0.1.0

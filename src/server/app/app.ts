@@ -27,6 +27,7 @@ import { routes as organisationRoutes } from "../routes/organisation.js"
 import { routes as samplingRoutes } from "../routes/sampling.js"
 import { routes as serviceRoutes } from "../routes/service.js"
 import { routes as sessionRoutes } from "../routes/sessions.js"
+import { routes as tokenizerRoutes } from "../routes/tokenizers.js"
 import { routes as trainingRoutes } from "../routes/training.js"
 import { routes as weightRoutes } from "../routes/weights.js"
 import type { Stats } from "../Server.js"
@@ -106,6 +107,7 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, wor
   ])).flat().map((route): Http.Route => ({ ...route, path: `${prefix}${route.path}` }))
   const all = [
     ...routes,
+    ...(yield* tokenizerRoutes),
     Http.route("GET", "/metrics", metrics.app),
     Http.route("GET", "/openapi.json", openApi)
   ]

@@ -29,7 +29,8 @@ export const revisionOf = (id: string): string => Object.hasOwn(revisions, id) ?
 const attemptTimeout = Duration.seconds(60)
 const maxRedirects = 5
 
-const backOff = Schedule.exponential("500 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(3)))
+const backOff = (retries: number) =>
+  Schedule.exponential("500 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(retries)))
 
 const unreachable = (id: string, detail: string, cause?: unknown) =>
   new TokenizerError({ reason: "Unreachable", id, detail: `${detail}; check the connection and try again`, cause })
@@ -49,7 +50,11 @@ const refusal = (id: string, file: string, status: number, hasToken: boolean): T
 /** @internal */
 export const files = (
   client: HttpClient.HttpClient,
-  options: { readonly token?: Redacted.Redacted<string> | undefined; readonly endpoint?: string | undefined }
+  options: {
+    readonly token?: Redacted.Redacted<string> | undefined
+    readonly endpoint?: string | undefined
+    readonly retries?: number | undefined
+  }
 ): RepositoryFiles => {
   const endpoint = (options.endpoint ?? "https://huggingface.co").replace(/\/+$/, "")
 
@@ -102,7 +107,7 @@ export const files = (
           ? Effect.succeedSome(text)
           : Effect.fail(refusal(id, file, status, options.token !== undefined))
       ),
-      Effect.retry({ schedule: backOff, while: (error) => error.reason === "Unreachable" })
+      Effect.retry({ schedule: backOff(options.retries ?? 3), while: (error) => error.reason === "Unreachable" })
     )
   })
 }

@@ -60,7 +60,11 @@ const ask = (h: Harness.Harness, method: string, target: string, headers: Record
     Effect.provideService(
       HttpServerRequest.HttpServerRequest,
       HttpServerRequest.fromWeb(
-        new Request("http://test/", { method, headers, ...(method === "GET" ? {} : { body: "{}" }) })
+        new Request("http://test/", {
+          method,
+          headers,
+          ...(method === "GET" || method === "HEAD" ? {} : { body: "{}" })
+        })
       ).modify({ url: target })
     ),
     Effect.map(({ status }) => status)
