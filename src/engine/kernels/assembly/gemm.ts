@@ -8,7 +8,10 @@ import { packColumns, packRows } from "./pack"
 import { KC, MC, MR, NC, packedA, packedB } from "./scratch"
 import { emit, tile1, tile1Wide, tile4, tile4Strided, tile6, tile6Strided } from "./tiles"
 
-/** A block of rows against packed panels: `panelBytes` from one panel to the next, `ldc` in bytes. */
+/**
+ * A block of rows against packed panels: `panelBytes` from one panel to the next, `step` from one row of a panel to the
+ * next, `ldc` in bytes.
+ */
 export function multiplyPanels(
   m: i32,
   n: i32,
@@ -18,6 +21,7 @@ export function multiplyPanels(
   columnStride: i32,
   panels: usize,
   panelBytes: usize,
+  step: usize,
   c: usize,
   ldc: usize,
   alpha: f32,
@@ -42,11 +46,11 @@ export function multiplyPanels(
       let strided = rows
       for (let i = 0; i < full; i += MR) {
         if (MR == 6) {
-          if (pack) tile6(kc, packed, panel)
-          else tile6Strided(kc, strided, rs, cs, panel)
+          if (pack) tile6(kc, packed, panel, step)
+          else tile6Strided(kc, strided, rs, cs, panel, step)
         } else {
-          if (pack) tile4(kc, packed, panel)
-          else tile4Strided(kc, strided, rs, cs, panel)
+          if (pack) tile4(kc, packed, panel, step)
+          else tile4Strided(kc, strided, rs, cs, panel, step)
         }
         emit(MR, columns, to, ldc, alpha, accumulate)
         packed += panelA
@@ -54,13 +58,13 @@ export function multiplyPanels(
         to += ldc * MR
       }
       if (mc - full >= 4) {
-        tile4Strided(kc, strided, rs, cs, panel)
+        tile4Strided(kc, strided, rs, cs, panel, step)
         emit(4, columns, to, ldc, alpha, accumulate)
       }
       panel += panelBytes
     }
     for (let i = mc - ((mc - full) & 3); i < mc; i++) {
-      multiplyRow(n, kc, rows + usize(i) * rs, cs, panels, panelBytes, out + usize(i) * ldc, alpha, accumulate)
+      multiplyRow(n, kc, rows + usize(i) * rs, cs, panels, panelBytes, step, out + usize(i) * ldc, alpha, accumulate)
     }
   }
 }
@@ -73,19 +77,20 @@ function multiplyRow(
   cs: usize,
   panel: usize,
   panelBytes: usize,
+  step: usize,
   c: usize,
   alpha: f32,
   accumulate: bool
 ): void {
   let j = 0
   for (; j + 32 <= n; j += 32) {
-    tile1Wide(kc, a, cs, panel, panelBytes)
+    tile1Wide(kc, a, cs, panel, step, panelBytes)
     emit(4, 8, c, 32, alpha, accumulate)
     panel += panelBytes << 2
     c += 128
   }
   for (; j < n; j += 8) {
-    tile1(kc, a, cs, panel)
+    tile1(kc, a, cs, panel, step)
     emit(1, min(8, n - j), c, 32, alpha, accumulate)
     panel += panelBytes
     c += 32
@@ -121,28 +126,35 @@ export function gemm(
       const rows = a + ((usize(k0) * usize(aColumnStride)) << 2)
       const add = accumulate || k0 > 0
       if (nc == 8 && bColumnStride == 1 && bRowStride == 8) {
-        multiplyPanels(m, nc, kc, rows, aRowStride, aColumnStride, from, 0, out, stride, alpha, add)
+        multiplyPanels(m, nc, kc, rows, aRowStride, aColumnStride, from, 0, 32, out, stride, alpha, add)
       } else {
-        packColumns(kc, nc, from, bRowStride, bColumnStride, packedB, usize(kc) << 5)
-        multiplyPanels(m, nc, kc, rows, aRowStride, aColumnStride, packedB, usize(kc) << 5, out, stride, alpha, add)
+        packColumns(kc, nc, from, bRowStride, bColumnStride, packedB, usize(kc) << 5, 32)
+        multiplyPanels(m, nc, kc, rows, aRowStride, aColumnStride, packedB, usize(kc) << 5, 32, out, stride, alpha, add)
       }
     }
   }
 }
 
-/** Floats that `packWeight` writes for a matrix of n columns: whole panels of 8. */
+/** Floats that `packWeight` writes for a matrix of n columns: whole stripes of 32. */
 export function packedLength(n: i32, k: i32): i32 {
-  return ((n + 7) & ~7) * k
-}
-
-/** Packs B(k, n) once for many calls of `gemmPacked`. */
-export function packWeight(n: i32, k: i32, b: usize, bRowStride: i32, bColumnStride: i32, to: usize): void {
-  packColumns(k, n, b, bRowStride, bColumnStride, to, usize(k) << 5)
+  return ((n + 31) & ~31) * k
 }
 
 /**
- * `gemm` against a matrix packed by `packWeight`, for few rows; the same bits as `gemm`. A is row-major, `lda` floats a
- * row; added to C when `accumulate`.
+ * Packs B(k, n) once for many calls of `gemmPacked`, in stripes of 32 columns, `[stripe][k][32]`: what a product with few
+ * rows reads is one stream.
+ */
+export function packWeight(n: i32, k: i32, b: usize, bRowStride: i32, bColumnStride: i32, to: usize): void {
+  for (let j = 0; j < n; j += 32) {
+    const from = b + ((usize(j) * usize(bColumnStride)) << 2)
+    packColumns(k, min(32, n - j), from, bRowStride, bColumnStride, to, 32, 128)
+    to += usize(k) << 7
+  }
+}
+
+/**
+ * `gemm` against a matrix packed by `packWeight`; the same bits as `gemm`. A is row-major, `lda` floats a row; added to C
+ * when `accumulate`.
  */
 export function gemmPacked(
   m: i32,
@@ -156,11 +168,21 @@ export function gemmPacked(
   accumulate: bool
 ): void {
   const stride = usize(ldc) << 2
-  for (let k0 = 0; k0 < k; k0 += KC) {
-    const kc = min(KC, k - k0)
-    multiplyPanels(
-      m, n, kc, a + (usize(k0) << 2), lda, 1,
-      packed + (usize(k0) << 5), usize(k) << 5, c, stride, 1, accumulate || k0 > 0
-    )
+  for (let j = 0; j < n; j += 32) {
+    const nc = min(32, n - j)
+    const out = c + (usize(j) << 2)
+    for (let k0 = 0; k0 < k; k0 += KC) {
+      const kc = min(KC, k - k0)
+      const rows = a + (usize(k0) << 2)
+      const from = packed + (usize(k0) << 7)
+      const add = accumulate || k0 > 0
+      if (m < 4) {
+        multiplyPanels(m, nc, kc, rows, lda, 1, from, 32, 128, out, stride, 1, add)
+      } else {
+        packColumns(kc, nc, from, 32, 1, packedB, usize(kc) << 5, 32)
+        multiplyPanels(m, nc, kc, rows, lda, 1, packedB, usize(kc) << 5, 32, out, stride, 1, add)
+      }
+    }
+    packed += usize(k) << 7
   }
 }

@@ -20,7 +20,10 @@ export function transpose(from: usize, fromStride: usize, to: usize, toStride: u
   v128.store(to + toStride * 3, v128.shuffle<f32>(c, d, 2, 3, 6, 7))
 }
 
-/** Copies B(k, j), k < kc, j < nc, into panels of 8 columns `[panel][k][8]`, zero-filled to the right. */
+/**
+ * Copies B(k, j), k < kc, j < nc, into panels of 8 columns `[panel][k][8]`, zero-filled to the right: `panelBytes` from one
+ * panel to the next, `step` bytes from one row of a panel to the next.
+ */
 export function packColumns(
   kc: i32,
   nc: i32,
@@ -28,7 +31,8 @@ export function packColumns(
   rowStride: i32,
   columnStride: i32,
   to: usize,
-  panelBytes: usize
+  panelBytes: usize,
+  step: usize
 ): void {
   const rs = usize(rowStride) << 2
   const cs = usize(columnStride) << 2
@@ -43,21 +47,21 @@ export function packColumns(
         v128.store(out, v128.load(p))
         v128.store(out, v128.load(p, 16), 16)
         p += rs
-        out += 32
+        out += step
       }
     } else if (columns == 8 && rowStride == 1) {
       let p = from
       let k = 0
       for (; k + 4 <= kc; k += 4) {
-        transpose(p, cs, out, 32)
-        transpose(p + (cs << 2), cs, out + 16, 32)
+        transpose(p, cs, out, step)
+        transpose(p + (cs << 2), cs, out + 16, step)
         p += 16
-        out += 128
+        out += step << 2
       }
       for (; k < kc; k++) {
         for (let i = 0; i < 8; i++) store<f32>(out + (usize(i) << 2), load<f32>(p + usize(i) * cs))
         p += 4
-        out += 32
+        out += step
       }
     } else {
       for (let k = 0; k < kc; k++) {
@@ -65,7 +69,7 @@ export function packColumns(
         for (let i = 0; i < 8; i++) {
           store<f32>(out + (usize(i) << 2), i < columns ? load<f32>(p + usize(i) * cs) : <f32> 0)
         }
-        out += 32
+        out += step
       }
     }
   }

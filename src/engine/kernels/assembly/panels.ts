@@ -82,8 +82,8 @@ export function gemmPanels(
 ): void {
   const stride = usize(ldc) << 2
   const bytes = panelBytes(form, k)
-  // With few rows a panel is read while it is still in the nearest cache, with many a block of panels is.
-  const width = m < 4 ? 32 : NC
+  // With few rows it is the reading of the weights that takes the time: each stretch is read once, from front to back.
+  const width = m <= 16 ? 32 : NC
   for (let j0 = 0; j0 < n; j0 += width) {
     const nc = min(width, n - j0)
     const first = panels + usize(j0 >> 3) * bytes
@@ -93,7 +93,7 @@ export function gemmPanels(
       const rows = a + (usize(k0) << 2)
       const add = accumulate || k0 > 0
       if (form == 0) {
-        multiplyPanels(m, nc, kc, rows, lda, 1, first + (usize(k0) << 5), bytes, out, stride, alpha, add)
+        multiplyPanels(m, nc, kc, rows, lda, 1, first + (usize(k0) << 5), bytes, 32, out, stride, alpha, add)
         continue
       }
       let panel = first
@@ -103,7 +103,7 @@ export function gemmPanels(
         panel += bytes
         to += usize(kc) << 5
       }
-      multiplyPanels(m, nc, kc, rows, lda, 1, packedB, usize(kc) << 5, out, stride, alpha, add)
+      multiplyPanels(m, nc, kc, rows, lda, 1, packedB, usize(kc) << 5, 32, out, stride, alpha, add)
     }
   }
 }
@@ -146,7 +146,7 @@ export function gemmPanelsTransposed(
         }
       }
       multiplyPanels(
-        m, nc, kc, a + (usize(o0) << 2), lda, 1, packedB, height, c + (usize(j0) << 2), stride, 1, accumulate || o0 > 0
+        m, nc, kc, a + (usize(o0) << 2), lda, 1, packedB, height, 32, c + (usize(j0) << 2), stride, 1, accumulate || o0 > 0
       )
     }
   }

@@ -2,16 +2,16 @@
 // ascending order. Tiles of 6 rows are for fused products, those of 4 for others and for what 6 leave over. Sums go to `tile`, a scratch of rows of 32 bytes, and `emit` carries them into the result: were they
 // stored by the function that sums, the compiler would keep them on its stack.
 //
-// `a` and `b` are byte addresses, `rs` and `cs` A's strides in bytes, a panel of B is `[k][8]`.
+// `a` and `b` are byte addresses, `rs` and `cs` A's strides in bytes; a panel of B is `[k][8]`, its rows `bs` bytes apart.
 
 import { fma } from "./math"
 import { tile } from "./scratch"
 
 /** 6 rows by 8 columns over a packed panel of rows, `[k][6]`. */
-export function tile6(kc: i32, a: usize, b: usize): void {
+export function tile6(kc: i32, a: usize, b: usize, bs: usize): void {
   let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00
   let c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00
-  const end = b + (usize(kc) << 5)
+  const end = b + usize(kc) * bs
   while (b < end) {
     const b0 = v128.load(b)
     const b1 = v128.load(b, 16)
@@ -34,7 +34,7 @@ export function tile6(kc: i32, a: usize, b: usize): void {
     c50 = fma(c50, s, b0)
     c51 = fma(c51, s, b1)
     a += 24
-    b += 32
+    b += bs
   }
   const t = tile
   v128.store(t, c00)
@@ -52,11 +52,11 @@ export function tile6(kc: i32, a: usize, b: usize): void {
 }
 
 /** The same over rows that are read where they lie. */
-export function tile6Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize): void {
+export function tile6Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize, bs: usize): void {
   let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00
   let c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00
   let a1 = a + rs, a2 = a1 + rs, a3 = a2 + rs, a4 = a3 + rs, a5 = a4 + rs
-  const end = b + (usize(kc) << 5)
+  const end = b + usize(kc) * bs
   while (b < end) {
     const b0 = v128.load(b)
     const b1 = v128.load(b, 16)
@@ -84,7 +84,7 @@ export function tile6Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize):
     a3 += cs
     a4 += cs
     a5 += cs
-    b += 32
+    b += bs
   }
   const t = tile
   v128.store(t, c00)
@@ -102,9 +102,9 @@ export function tile6Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize):
 }
 
 /** 4 rows by 8 columns over a packed panel of rows, `[k][4]`. */
-export function tile4(kc: i32, a: usize, b: usize): void {
+export function tile4(kc: i32, a: usize, b: usize, bs: usize): void {
   let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00
-  const end = b + (usize(kc) << 5)
+  const end = b + usize(kc) * bs
   while (b < end) {
     const b0 = v128.load(b)
     const b1 = v128.load(b, 16)
@@ -121,7 +121,7 @@ export function tile4(kc: i32, a: usize, b: usize): void {
     c30 = fma(c30, s, b0)
     c31 = fma(c31, s, b1)
     a += 16
-    b += 32
+    b += bs
   }
   const t = tile
   v128.store(t, c00)
@@ -135,10 +135,10 @@ export function tile4(kc: i32, a: usize, b: usize): void {
 }
 
 /** The same over rows that are read where they lie. */
-export function tile4Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize): void {
+export function tile4Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize, bs: usize): void {
   let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00
   let a1 = a + rs, a2 = a1 + rs, a3 = a2 + rs
-  const end = b + (usize(kc) << 5)
+  const end = b + usize(kc) * bs
   while (b < end) {
     const b0 = v128.load(b)
     const b1 = v128.load(b, 16)
@@ -158,7 +158,7 @@ export function tile4Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize):
     a1 += cs
     a2 += cs
     a3 += cs
-    b += 32
+    b += bs
   }
   const t = tile
   v128.store(t, c00)
@@ -172,15 +172,15 @@ export function tile4Strided(kc: i32, a: usize, rs: usize, cs: usize, b: usize):
 }
 
 /** One row by 8 columns. */
-export function tile1(kc: i32, a: usize, cs: usize, b: usize): void {
+export function tile1(kc: i32, a: usize, cs: usize, b: usize, bs: usize): void {
   let c0 = f32x4.splat(0), c1 = c0
-  const end = b + (usize(kc) << 5)
+  const end = b + usize(kc) * bs
   while (b < end) {
     const s = v128.load32_splat(a)
     c0 = fma(c0, s, v128.load(b))
     c1 = fma(c1, s, v128.load(b, 16))
     a += cs
-    b += 32
+    b += bs
   }
   const t = tile
   v128.store(t, c0)
@@ -188,10 +188,10 @@ export function tile1(kc: i32, a: usize, cs: usize, b: usize): void {
 }
 
 /** One row by 32 columns, those of 4 panels, `panelBytes` from one to the next. */
-export function tile1Wide(kc: i32, a: usize, cs: usize, b: usize, panelBytes: usize): void {
+export function tile1Wide(kc: i32, a: usize, cs: usize, b: usize, bs: usize, panelBytes: usize): void {
   let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0
   let d = b + panelBytes, e = d + panelBytes, f = e + panelBytes
-  const end = b + (usize(kc) << 5)
+  const end = b + usize(kc) * bs
   while (b < end) {
     const s = v128.load32_splat(a)
     c0 = fma(c0, s, v128.load(b))
@@ -203,10 +203,10 @@ export function tile1Wide(kc: i32, a: usize, cs: usize, b: usize, panelBytes: us
     c6 = fma(c6, s, v128.load(f))
     c7 = fma(c7, s, v128.load(f, 16))
     a += cs
-    b += 32
-    d += 32
-    e += 32
-    f += 32
+    b += bs
+    d += bs
+    e += bs
+    f += bs
   }
   const t = tile
   v128.store(t, c0)
