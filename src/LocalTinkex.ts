@@ -151,6 +151,7 @@ export const layer = (
       ).pipe(Layer.provideMerge(layerServer({
         ...Names.shared.pick(options),
         ...Names.http.pick(options),
-        server: options.server
+        server: options.server,
+        models: options.models
       })))
   ))
