@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Datum } from "../protocol/Datum.js"
+import type { Datum, Segment } from "../protocol/Datum.js"
 import * as TensorData from "../protocol/TensorData.js"
 
 /**
@@ -42,10 +42,36 @@ export const targets = (datum: Datum, decode: (tokens: ReadonlyArray<number>) =>
 
 const color = (code: string, text: string) => `\u001b[${code}m${text}\u001b[0m`
 
+/** The token that the input begins with, which is no target. */
+const first = ({ modelInput: { chunks: [chunk] } }: Datum): number | undefined =>
+  chunk?.type === "encoded_text" ? chunk.tokens[0] : undefined
+
+/** A stretch of equal weight as text: dim, green or red; or in brackets, with a sign where it is discouraged. */
+const stretch = (given: string, weight: number, colored: boolean): string => {
+  const text = given.replaceAll("\n", "⏎")
+  const sign = Math.sign(weight)
+  if (colored) return color(sign === 0 ? "2" : sign > 0 ? "32" : "31", text)
+  return sign === 0 ? text : `[${sign < 0 ? "-" : ""}${text}]`
+}
+
+/** `×0.25` for weights that are not 0, 1 or -1. */
+const factor = (weight: number): string =>
+  weight === 0 || Math.abs(weight) === 1 ? "" : `×${Number(Math.abs(weight).toPrecision(3))}`
+
 /**
- * A datum as text. With `color` (for a terminal) what has weight 0 is dim, what is reinforced green, what is discouraged red;
- * without it, learnt stretches stand in brackets and carry a sign where they are discouraged: `2 + 2 =[ 4]`.
- * Line breaks show as `⏎`.
+ * - `color`: ANSI colours, for a terminal.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Options {
+  readonly color?: boolean | undefined
+}
+
+/**
+ * A datum as text, from its first token on. With `color` (for a terminal) what has weight 0 is dim, what is reinforced green,
+ * what is discouraged red; without it, learnt stretches stand in brackets and carry a sign where they are discouraged:
+ * `2 + 2 =[ 4]`. Line breaks show as `⏎`.
  *
  * @since 0.1.0
  * @category combinators
@@ -53,19 +79,66 @@ const color = (code: string, text: string) => `\u001b[${code}m${text}\u001b[0m`
 export const toText = (
   datum: Datum,
   decode: (tokens: ReadonlyArray<number>) => string,
-  options: { readonly color?: boolean | undefined } = {}
+  options: Options = {}
 ): string => {
-  const kind = (weight: number) => Math.sign(weight)
+  const given = datum.lossFnInputs["target_tokens"] === undefined ? undefined : first(datum)
+  const all: ReadonlyArray<Pick<Target, "token" | "weight">> = [
+    ...(given === undefined ? [] : [{ token: given, weight: 0 }]),
+    ...targets(datum, decode)
+  ]
   let out = ""
-  const all = targets(datum, decode)
+  for (let i = 0; i < all.length;) {
+    const { weight } = all[i]!
+    let end = i + 1
+    while (end < all.length && Math.sign(all[end]!.weight) === Math.sign(weight)) end++
+    out += stretch(decode(all.slice(i, end).map(({ token }) => token)), weight, options.color === true)
+    i = end
+  }
+  return out
+}
+
+/**
+ * An example of a conversation (`Renderer.example`) as text: a line for each message with its role, what is learnt in green or
+ * in brackets, and its weight where that is not 1.
+ *
+ * ```text
+ * user       <|im_start|>user⏎What is 2 + 2?<|im_end|>
+ * assistant  ⏎<|im_start|>assistant⏎[4<|im_end|>]
+ * ```
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const fromSegments = (
+  segments: ReadonlyArray<Segment>,
+  decode: (tokens: ReadonlyArray<number>) => string,
+  options: Options = {}
+): string => {
+  const width = Math.max(0, ...segments.map(({ label = "" }) => label.length))
+  const lines: Array<string> = []
+  segments.forEach((segment, index) => {
+    const { label = "" } = segment
+    if (index === 0 || label !== segments[index - 1]?.label) lines.push(`${label.padEnd(width)}  `)
+    lines[lines.length - 1] += "chunk" in segment
+      ? `<${segment.chunk.type}>`
+      : textOf(segment.tokens, segment.weight, decode, options)
+  })
+  return lines.join("\n")
+}
+
+const textOf = (
+  tokens: ArrayLike<number>,
+  weight: number | ArrayLike<number>,
+  decode: (tokens: ReadonlyArray<number>) => string,
+  { color = false }: Options
+): string => {
+  const all = Array.from(tokens)
+  const weightAt = (i: number) => typeof weight === "number" ? weight : weight[i]!
+  let out = ""
   for (let i = 0; i < all.length;) {
     let end = i + 1
-    while (end < all.length && kind(all[end].weight) === kind(all[i].weight)) end++
-    const tokens = all.slice(i, end).map(({ token }) => token)
-    const text = decode(tokens).replaceAll("\n", "⏎")
-    const sign = kind(all[i].weight)
-    if (options.color === true) out += sign === 0 ? color("2", text) : sign > 0 ? color("32", text) : color("31", text)
-    else out += sign === 0 ? text : sign > 0 ? `[${text}]` : `[-${text}]`
+    while (end < all.length && weightAt(end) === weightAt(i)) end++
+    out += stretch(decode(all.slice(i, end)), weightAt(i), color) + factor(weightAt(i))
     i = end
   }
   return out
