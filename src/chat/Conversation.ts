@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Datum from "../protocol/Datum.js"
 import { InvalidInput } from "../protocol/InvalidInput.js"
+import { known } from "../protocol/options.js"
 import { describe } from "../protocol/ParseProblem.js"
 import { ConversationError, lines, type ReadOptions } from "./jsonl.js"
 import * as Message from "./Message.js"
@@ -240,6 +241,13 @@ export interface ToDataOptions {
   readonly onEmpty?: "fail" | "skip" | undefined
 }
 
+const toDataNames = known<ToDataOptions>("Conversation.toData", {
+  maxLength: true,
+  onEmpty: true,
+  reduction: true,
+  train: true
+})
+
 const isLearnt = (datum: Datum.Datum): boolean => {
   const weights = datum.lossFnInputs["weights"]?.data ?? []
   for (let i = 0; i < weights.length; i++) if (Number(weights[i]) !== 0) return true
@@ -252,13 +260,15 @@ const unsafeData = (
   conversation: Conversation,
   options: ToDataOptions
 ): ReadonlyArray<Datum.Datum> => {
+  toDataNames(options)
   const { messages, tools } = conversation
+  const { maxLength, reduction } = options
   if (messages.length === 0) {
     throw new InvalidInput({ field: "messages", expected: "at least one message", actual: "none" })
   }
   const data: Array<Datum.Datum> = []
   for (const segments of renderer.examples(messages, { train: options.train, tools })) {
-    const datum = Datum.fromSegments(segments, options)
+    const datum = Datum.fromSegments(segments, { maxLength, reduction })
     if (isLearnt(datum)) {
       data.push(datum)
     } else if (options.onEmpty !== "skip") {
@@ -324,12 +334,26 @@ export const toDataStream =
  * @since 0.2.0
  * @category combinators
  */
-export const toData = (renderer: Renderer, options: ToDataOptions = {}) =>
-<E, R>(
-  conversations: Stream.Stream<Conversation, E, R> | Iterable<Conversation>
-): Effect.Effect<ReadonlyArray<Datum.Datum>, E | InvalidInput, R> => {
-  const stream: Stream.Stream<Conversation, E, R> = Predicate.hasProperty(conversations, Stream.StreamTypeId)
-    ? conversations as Stream.Stream<Conversation, E, R> // told by its mark
-    : Stream.fromIterable(conversations as Iterable<Conversation>)
-  return Effect.map(Stream.runCollect(toDataStream(renderer, options)(stream)), (chunk) => Array.from(chunk))
+export const toData = (renderer: Renderer, options: ToDataOptions = {}): ToData => {
+  type Data<E, R> = Effect.Effect<ReadonlyArray<Datum.Datum>, E | InvalidInput, R>
+  function collect(conversations: Iterable<Conversation>): Data<never, never>
+  function collect<E, R>(conversations: Stream.Stream<Conversation, E, R>): Data<E, R>
+  function collect<E, R>(conversations: Iterable<Conversation> | Stream.Stream<Conversation, E, R>): Data<E, R> {
+    const stream = Symbol.iterator in conversations ? Stream.fromIterable(conversations) : conversations
+    return Effect.map(Stream.runCollect(toDataStream(renderer, options)(stream)), (chunk) => Array.from(chunk))
+  }
+  return collect
+}
+
+/**
+ * Makes the training data of a list, or of a stream.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ToData {
+  (conversations: Iterable<Conversation>): Effect.Effect<ReadonlyArray<Datum.Datum>, InvalidInput>
+  <E, R>(
+    conversations: Stream.Stream<Conversation, E, R>
+  ): Effect.Effect<ReadonlyArray<Datum.Datum>, E | InvalidInput, R>
 }

@@ -357,6 +357,37 @@ export const forModel = (
   })
 
 /**
+ * The name as it stands in the metadata of a training run (`userMetadata`), where the official cookbook looks for it too.
+ *
+ * @since 0.2.0
+ * @category metadata
+ */
+export const metadata = (self: Renderer): { readonly renderer_name: string } => ({ renderer_name: self.name })
+
+/**
+ * Fails with `Mismatch` when a run, by its metadata, was trained with another renderer: a model that learnt one form answers
+ * badly in another. Metadata without a name pass. `override` lets it pass with a warning in the log.
+ *
+ * @since 0.2.0
+ * @category metadata
+ */
+export const checkMetadata = (
+  self: Renderer,
+  userMetadata: Readonly<Record<string, unknown>> | null | undefined,
+  options: { readonly override?: boolean | undefined } = {}
+): Effect.Effect<void, RendererError> =>
+  Effect.suspend(() => {
+    const trained = userMetadata?.["renderer_name"]
+    if (typeof trained !== "string" || trained === "" || trained === self.name) return Effect.void
+    const error = new RendererError({
+      reason: "Mismatch",
+      name: self.name,
+      detail: `the run was trained with the renderer ${trained}; take that one (Renderer.make), or override`
+    })
+    return options.override === true ? Effect.logWarning(error.message) : error
+  })
+
+/**
  * A response while it is sampled: its tokens in pieces of any size to what they bring, and at the end to the whole.
  *
  * @since 0.2.0

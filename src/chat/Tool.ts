@@ -78,7 +78,7 @@ export const make = <A, I, E, R>(options: {
   readonly parameters: Schema.Schema<A, I>
   readonly handler: (parameters: A) => Effect.Effect<unknown, E, R>
 }): Tool<A, R> => {
-  const { $schema: _, ...parameters } = JSONSchema.make(options.parameters)
+  const parameters = inlined(JSONSchema.make(options.parameters))
   const decodeJson = Schema.decodeUnknown(options.parameters)
   const decode = (call: Message.ToolCall): Effect.Effect<A, ToolCallError> =>
     parse(call.arguments).pipe(
@@ -96,6 +96,29 @@ export const make = <A, I, E, R>(options: {
         Effect.map((content) => Message.toolResult(call, content))
       )
   }
+}
+
+type JsonObject = { readonly [key: string]: unknown }
+
+const isObject = (u: unknown): u is JsonObject => Predicate.isReadonlyRecord(u)
+
+/** The schema with its definitions where they are used: models and templates read types, not references. Recursive ones stay. */
+const inlined = (schema: object): JsonObject => {
+  const { $defs, $schema: _, ...rest } = schema as JsonObject // JSON Schema is an object of JSON
+  const definitions = isObject($defs) ? $defs : {}
+  let recursive = false
+  const resolve = (value: unknown, within: ReadonlyArray<string>): unknown => {
+    if (Array.isArray(value)) return value.map((one) => resolve(one, within))
+    if (!isObject(value)) return value
+    const ref = typeof value["$ref"] === "string" ? value["$ref"].replace("#/$defs/", "") : undefined
+    if (ref !== undefined && Object.hasOwn(definitions, ref)) {
+      if (!within.includes(ref)) return resolve(definitions[ref], [...within, ref])
+      recursive = true
+    }
+    return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, resolve(field, within)]))
+  }
+  const resolved = resolve(rest, []) as JsonObject // of an object, an object
+  return recursive ? { ...rest, $defs } : resolved
 }
 
 /** Models write no arguments at all for tools that take none. */

@@ -4,16 +4,20 @@
  * @internal
  */
 import * as Inspectable from "effect/Inspectable"
+import { known } from "../protocol/options.js"
 import type { Tokenizer } from "../tokenizer/Tokenizer.js"
 import type { Encoder } from "./chunk.js"
 import { type Format, refuse, type Turn } from "./format.js"
 import { type Message, text } from "./Message.js"
 import * as Parse from "./parse.js"
 import * as Render from "./render.js"
-import type { Renderer, TypeId } from "./Renderer.js"
+import type { ExampleOptions, PromptOptions, Renderer, TypeId } from "./Renderer.js"
 import type { TemplateFormat } from "./template.js"
 import type { ToolSpec } from "./Tool.js"
 import type { TrainOn } from "./TrainOn.js"
+
+const promptNames = known<PromptOptions>("Renderer.prompt", { prefill: true, role: true, tools: true })
+const exampleNames = known<ExampleOptions>("Renderer.example", { tools: true, train: true })
 
 const checkTrainable = (messages: ReadonlyArray<Message>, train: TrainOn): void => {
   messages.forEach(({ trainable }, index) => {
@@ -96,7 +100,9 @@ export type Unmarked = Omit<Renderer, TypeId>
 
 const assemble = (parts: Parts): Unmarked => {
   const { encoder, name, reading, tokenizer } = parts
-  const example: Renderer["example"] = (messages, { tools = [], train = "all_assistant_messages" } = {}) => {
+  const example: Renderer["example"] = (messages, options = {}) => {
+    exampleNames(options)
+    const { tools = [], train = "all_assistant_messages" } = options
     checkTrainable(messages, train)
     return parts.example(messages, tools, train)
   }
@@ -110,9 +116,13 @@ const assemble = (parts: Parts): Unmarked => {
       : reading.stop.map(encoder.token).filter((token) => token !== undefined),
     extension: parts.extension,
     opensThinking: (messages) => Parse.isOpened(reading.markup, messages),
-    prompt: parts.prompt,
+    prompt: (messages, options) => {
+      promptNames(options)
+      return parts.prompt(messages, options)
+    },
     example,
     examples: (messages, options = {}) => {
+      exampleNames(options)
       const train = options.train ?? "all_assistant_messages"
       checkTrainable(messages, train)
       return endsOf(parts, messages, train).map(([end, train]) =>
