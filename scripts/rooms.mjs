@@ -19,7 +19,8 @@ export const allowed = (() => {
   const client = [...TinkexConfig, "TinkexConfig", "chat"]
   const training = [...client, "client"]
   const runs = [...training, "training"]
-  const Tinkex = [...runs, "runs"]
+  const recipes = [...runs, "runs"]
+  const Tinkex = [...recipes, "recipes"]
   const index = [...Tinkex, "Tinkex"]
   const server = ["engine", "observability", "tokenizer", "protocol", "node"]
   const doors = [...index, "server", ...server]
@@ -36,6 +37,7 @@ export const allowed = (() => {
     client,
     training,
     runs,
+    recipes,
     Tinkex,
     index,
     engine: [],
@@ -64,6 +66,7 @@ export const platformNeutral = [
   "client",
   "training",
   "runs",
+  "recipes",
   "conformance",
   "gateway",
   "Tinkex",
@@ -80,6 +83,7 @@ export const publicRooms = [
   "client",
   "training",
   "runs",
+  "recipes",
   "conformance",
   "gateway"
 ]

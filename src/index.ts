@@ -691,6 +691,56 @@ export * as RunError from "./runs/RunError.js"
 export * as Schedule from "./runs/Schedule.js"
 
 /**
+ * How much better an episode was than its group.
+ *
+ * @since 0.2.0
+ */
+export * as Advantage from "./recipes/Advantage.js"
+
+/**
+ * What a model acts in: it observes tokens, says some, is rewarded, and observes again, until the episode is over.
+ *
+ * @since 0.2.0
+ */
+export * as Environment from "./recipes/Environment.js"
+
+/**
+ * Episodes of groups: sampled within limits, tried again by a strategy, siblings stopped when their group is lost.
+ *
+ * @since 0.2.0
+ */
+export * as Episode from "./recipes/Episode.js"
+
+/**
+ * Settings that are known to work: learning rates by model.
+ *
+ * @since 0.2.0
+ */
+export * as Hyperparameters from "./recipes/Hyperparameters.js"
+
+/**
+ * Preference learning: of two answers the better one becomes likelier, measured against frozen weights (DPO), and models that
+ * judge which of two answers is better.
+ *
+ * @since 0.2.0
+ */
+export * as Preference from "./recipes/Preference.js"
+
+/**
+ * Reinforcement learning: groups of episodes are sampled, compared, and trained on by how much better each was than its group.
+ *
+ * @since 0.2.0
+ */
+export * as Reinforcement from "./recipes/Reinforcement.js"
+
+/**
+ * Supervised fine-tuning: examples with weights, held-out loss by the token and by the byte, a schedule, checkpoints.
+ *
+ * @since 0.2.0
+ */
+export * as Supervised from "./recipes/Supervised.js"
+
+/**
  * The front door: everything that a program needs to train and sample, but for an HTTP client.
  *
  * @since 0.1.0
