@@ -698,6 +698,14 @@ export * as Schedule from "./runs/Schedule.js"
 export * as Advantage from "./recipes/Advantage.js"
 
 /**
+ * Learning from other models: from what they make of the student's own words, from their distributions, or from what they say
+ * under a prompt that the student will not see.
+ *
+ * @since 0.2.0
+ */
+export * as Distillation from "./recipes/Distillation.js"
+
+/**
  * What a model acts in: it observes tokens, says some, is rewarded, and observes again, until the episode is over.
  *
  * @since 0.2.0
@@ -710,6 +718,21 @@ export * as Environment from "./recipes/Environment.js"
  * @since 0.2.0
  */
 export * as Episode from "./recipes/Episode.js"
+
+/**
+ * Is it better? Examples answered and scored, two models on the same examples and seeds, and how sure one can be of the
+ * difference.
+ *
+ * @since 0.2.0
+ */
+export * as Evaluation from "./recipes/Evaluation.js"
+
+/**
+ * Scripted experiments: every combination of settings under several seeds, some at one time, each found again if it is done.
+ *
+ * @since 0.2.0
+ */
+export * as Experiment from "./recipes/Experiment.js"
 
 /**
  * Settings that are known to work: learning rates by model.

@@ -64,6 +64,8 @@ type SampledGroup = Sample["groups"][number]
  */
 export interface KlPenalty {
   readonly coefficient: number
+  /** Whether the mean distance is taken off, so that the penalty favours nobody on the whole. Yes unless given. */
+  readonly centred?: boolean | undefined
   /** Of the future distances of an episode, in place of a token's own. Off unless above 0. */
   readonly discount?: number | undefined
 }
@@ -211,7 +213,9 @@ export const dataOf = (
   const all = penalty === undefined
     ? []
     : sample.groups.flatMap(({ trajectories }) => trajectories.flatMap((one) => distancesOf(one).flat()))
-  const mean = all.length === 0 ? 0 : all.reduce((sum, value) => sum + value, 0) / all.length
+  const mean = all.length === 0 || penalty?.centred === false
+    ? 0
+    : all.reduce((sum, value) => sum + value, 0) / all.length
   return sample.groups.flatMap(({ rewards, trajectories }) => {
     const advantages = Advantage.of(options.advantage ?? "mean", rewards)
     return trajectories.flatMap((trajectory, i) => {
@@ -226,8 +230,13 @@ export const dataOf = (
   })
 }
 
-/** What a reference gives the tokens of every action. */
-const withReference = (
+/**
+ * A group with what a reference gives the tokens of every action.
+ *
+ * @since 0.2.0
+ * @category data
+ */
+export const withReference = (
   reference: SamplingClient.Client,
   group: SampledGroup
 ): Effect.Effect<SampledGroup, TinkexError> =>
@@ -246,6 +255,25 @@ const withReference = (
       ), { concurrency: 16 }),
     (trajectories) => ({ ...group, trajectories })
   )
+
+/**
+ * Tokens that a round read and wrote.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const usageOf = ({ groups }: Sample): Rollouts.Usage => {
+  let [sampled, prefill] = [0, 0]
+  for (const { trajectories } of groups) {
+    for (const { transitions } of trajectories) {
+      for (const { observation, tokens } of transitions) {
+        sampled += tokens.length
+        prefill += observation.length
+      }
+    }
+  }
+  return { sampled, prefill }
+}
 
 /**
  * Rounds of episodes, as `Run.train` takes them: what was sampled is kept before it is trained on, so that a run that is taken
@@ -302,18 +330,7 @@ export const rollouts = <E = never, R = never>(
         const size = Math.ceil(data.length / updates)
         return data.slice(part * size, (part + 1) * size)
       }),
-    usage: ({ groups }) => {
-      let [sampled, prefill] = [0, 0]
-      for (const { trajectories } of groups) {
-        for (const { transitions } of trajectories) {
-          for (const { observation, tokens } of transitions) {
-            sampled += tokens.length
-            prefill += observation.length
-          }
-        }
-      }
-      return { sampled, prefill }
-    },
+    usage: usageOf,
     metrics: statistics,
     summaries: ({ groups }) =>
       groups.flatMap(({ rewards, tags, trajectories }) =>
