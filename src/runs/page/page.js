@@ -213,10 +213,11 @@ const drawTime = () => {
   const spans = placed.flatMap((one) => absolute(one, from))
   const end = Math.max(1e-9, ...spans.map(({ b }) => b))
   const gaps = gapsOf(spans)
-  const [width, row, left] = [1000, 20, 64]
+  const width = Math.max(280, box.clientWidth - 2)
+  const [row, left] = [20, 52]
   const height = shown * row + 24
   const x = (t) => left + (t / end) * (width - left - 8)
-  const svg = el("svg", { viewBox: `0 0 ${width} ${height}`, class: "water", role: "img", "aria-label": "when each step was prepared, handed in and waited for" })
+  const svg = el("svg", { width, height, class: "water", role: "img", "aria-label": "when each step was prepared, handed in and waited for" })
   for (const gap of gaps) {
     svg.append(el("rect", { x: x(gap.a), y: 0, width: Math.max(.5, x(gap.b) - x(gap.a)), height: shown * row, fill: "var(--idle)", opacity: ".55" }, el("title", {}, `idle ${seconds(gap.b - gap.a)}: ${gap.name}`)))
   }
@@ -226,7 +227,8 @@ const drawTime = () => {
       svg.append(el("rect", { x: x(span.a), y: i * row + 3, width: Math.max(.8, x(span.b) - x(span.a)), height: row - 6, rx: 2, fill: spanColors[span.name] ?? "#6d6f78", opacity: span.name === "wait for batch" ? ".45" : ".9" }, el("title", {}, `step ${span.step}, ${span.name}: ${seconds(span.duration)}`)))
     }
   })
-  for (let i = 0; i <= 4; i++) svg.append(el("text", { x: x(end * i / 4), y: height - 6, "text-anchor": i === 0 ? "start" : i === 4 ? "end" : "middle" }, seconds(end * i / 4)))
+  const ticks = width < 600 ? 2 : 4
+  for (let i = 0; i <= ticks; i++) svg.append(el("text", { x: x(end * i / ticks), y: height - 6, "text-anchor": i === 0 ? "start" : i === ticks ? "end" : "middle" }, i === 0 ? "0" : seconds(end * i / ticks)))
   const slider = el("input", { type: "range", min: "0", max: String(last), value: String(at), "aria-label": "first step shown" })
   slider.oninput = () => {
     timeAt = Number(slider.value) === last ? undefined : Number(slider.value)
@@ -339,7 +341,10 @@ document.onkeydown = (event) => {
 let resizing
 addEventListener("resize", () => {
   clearTimeout(resizing)
-  resizing = setTimeout(drawCharts, 150)
+  resizing = setTimeout(() => {
+    drawCharts()
+    drawTime()
+  }, 150)
 })
 draw()
 document.documentElement.dataset.ready = String(Math.round(performance.now()))
