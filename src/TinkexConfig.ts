@@ -68,6 +68,12 @@ export interface Timeouts {
   readonly call: Duration.Duration
   /** A future whose queue state does not change. */
   readonly future: Duration.Duration
+  /**
+   * How long nothing at all may be heard of the service, though it is asked, before what waits for it fails.
+   *
+   * @since 0.2.0
+   */
+  readonly silence: Duration.Duration
   /** Telling the server, on close, that the session is over. */
   readonly finish: Duration.Duration
 }

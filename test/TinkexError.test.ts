@@ -124,8 +124,8 @@ describe("the truth table", () => {
     [422, "BadRequest", "No", "success", undefined, "Backoff, 3 times"],
     [425, "BadRequest", "No", "success", undefined, "Backoff, 3 times"],
     [429, "RateLimited", "After 1000", "ignore", 1000],
-    [500, "ServerError", "Backoff", "failure", undefined],
-    [501, "ServerError", "Backoff", "failure", undefined],
+    [500, "ServerError", "Backoff", "ignore", undefined],
+    [501, "ServerError", "Backoff", "ignore", undefined],
     [502, "ServerError", "Backoff", "failure", undefined],
     [503, "ServerError", "Backoff", "failure", undefined],
     [504, "ServerError", "Backoff", "failure", undefined]

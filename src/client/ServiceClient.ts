@@ -20,12 +20,12 @@ import type { TinkexError, TransportError } from "../TinkexError.js"
 import type { Tokenizer } from "../tokenizer/Tokenizer.js"
 import type { TokenizerError } from "../tokenizer/TokenizerError.js"
 import type { Model, Tokenizers } from "../tokenizer/Tokenizers.js"
-import type { Requirements, Transport } from "./HttpTransport.js"
 import type * as SamplingClient from "./SamplingClient.js"
 import type { SamplingRegistry } from "./SamplingRegistry.js"
 import * as internal from "./service/serviceClient.js"
 import type { Reporter } from "./TelemetryReporter.js"
 import type * as TrainingClient from "./TrainingClient.js"
+import type { Requirements, Transport } from "./transport/types.js"
 
 /**
  * @since 0.1.0

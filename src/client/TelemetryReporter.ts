@@ -6,9 +6,9 @@
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Severity } from "../protocol/TelemetryEvents.js"
-import type { Transport } from "./HttpTransport.js"
 import * as report from "./reporting/report.js"
 import * as internal from "./reporting/telemetryReporter.js"
+import type { Transport } from "./transport/types.js"
 
 /**
  * What became of the events so far.

@@ -15,6 +15,7 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -78,6 +79,8 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
   readonly key: string
   /** When a call can be let through again at the earliest; infinite while isolated. */
   readonly reopensIn: Duration.Duration
+  /** The last failure that counted, if there was one. */
+  readonly cause?: unknown
 }> {
   readonly [ErrorTypeId]: typeof ErrorTypeId = ErrorTypeId
   override get message() {
@@ -244,7 +247,25 @@ export interface CircuitBreaker extends Pipeable, Inspectable.Inspectable {
   /** A permit for one call, or an immediate refusal. */
   readonly acquire: Effect.Effect<Permit, CircuitOpen>
   /** Records the outcome in the generation of the permit and gives it back. A second time does nothing. */
-  readonly settle: (permit: Permit, outcome: Outcome) => Effect.Effect<void>
+  readonly settle: (permit: Permit, outcome: Outcome, cause?: unknown) => Effect.Effect<void>
+  /**
+   * `acquire` as a plain function, for hot paths: a permit, or for how many milliseconds no call is let through.
+   *
+   * @since 0.2.0
+   */
+  readonly unsafeAcquire: (clock: Clock.Clock) => Permit | number
+  /**
+   * `settle` as a plain function. `u`, from 0 to 1, draws the length of an opening; `cause` is what a failure was.
+   *
+   * @since 0.2.0
+   */
+  readonly unsafeSettle: (clock: Clock.Clock, permit: Permit, outcome: Outcome, u: number, cause?: unknown) => void
+  /**
+   * The last failure that counted.
+   *
+   * @since 0.2.0
+   */
+  readonly unsafeLastFailure: () => unknown
   /** `acquire`, run, `settle`: what `protect` does. */
   readonly checkAndCall: <A, E, R>(
     effect: Effect.Effect<A, E, R>,
@@ -290,10 +311,10 @@ export class CircuitBreakers extends Context.Tag("tinkex/CircuitBreaker")<Circui
 }>() {}
 
 /** A refusal has no stack trace: it says nothing that the message does not, and taking it is most of what a refusal costs. */
-const refuse = (key: string, millis: number): CircuitOpen => {
+const refuse = (key: string, millis: number, cause: unknown): CircuitOpen => {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
-  const error = new CircuitOpen({ key, reopensIn: Duration.millis(millis) })
+  const error = new CircuitOpen({ key, reopensIn: Duration.millis(millis), cause })
   Error.stackTraceLimit = limit
   return error
 }

@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -212,6 +213,23 @@ export interface ConcurrencyGate extends Pipeable, Inspectable.Inspectable {
    * What is not a positive number of bytes counts as none.
    */
   readonly acquire: (bytes?: number) => Effect.Effect<Lease, GateFull>
+  /**
+   * `acquire` inside an uninterruptible region: only its wait runs under `restore`, so that no permit is lost to an interruption.
+   *
+   * @since 0.2.0
+   */
+  readonly acquireRestoring: (
+    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+    bytes?: number
+  ) => Effect.Effect<Lease, GateFull>
+  /**
+   * A permit if there is one at once, as a plain function for hot paths.
+   *
+   * @since 0.2.0
+   */
+  readonly unsafeTryAcquire: (clock: Clock.Clock, bytes?: number) => Lease | undefined
+  /** @since 0.2.0 */
+  readonly unsafeRelease: (clock: Clock.Clock, lease: Lease, outcome: Outcome) => void
   /** Waits for a permit, runs the effect inside, and gives the permit back however it ends: what `withPermit` does. */
   readonly withPermit: <A, E, R>(
     effect: Effect.Effect<A, E, R>,

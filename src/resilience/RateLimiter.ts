@@ -15,6 +15,7 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -158,6 +159,18 @@ export interface RateLimiter extends Pipeable, Inspectable.Inspectable {
   readonly started: Effect.Effect<Epoch>
   /** Clears the deadline if the call started after the last `setBackoff`; says whether it did. */
   readonly succeeded: (epoch: Epoch) => Effect.Effect<boolean>
+  /**
+   * `remaining`, `setBackoff`, `started` and `succeeded` as plain functions, for hot paths; times in milliseconds.
+   *
+   * @since 0.2.0
+   */
+  readonly unsafeRemaining: (clock: Clock.Clock) => number
+  /** @since 0.2.0 */
+  readonly unsafeSetBackoff: (clock: Clock.Clock, duration: Duration.DurationInput) => void
+  /** @since 0.2.0 */
+  readonly unsafeStarted: () => Epoch
+  /** @since 0.2.0 */
+  readonly unsafeSucceeded: (clock: Clock.Clock, epoch: Epoch) => boolean
   /** Returns at once without a back-off, else when it is over or cleared, up to the jitter later. */
   readonly waitForBackoff: Effect.Effect<void>
   /** The same, but fails at once, and whenever it becomes clear, if the wait would last longer than this. */

@@ -193,7 +193,10 @@ const makeHandle = (key: string, settings: Settings, hub: PubSub.PubSub<Change>)
     refused: 0
   }, hub)
   const step = <A>(f: (state: State, now: number) => handle.Step<A, State, Change>) =>
-    Effect.uninterruptible(Effect.clockWith((clock) => cell.step((state) => f(state, handle.nowMillis(clock)))))
+    Effect.uninterruptible(Effect.clockWith((clock) => {
+      const value = cell.step((state) => f(state, handle.nowMillis(clock)))
+      return Effect.as(cell.flush, value)
+    }))
   const left = ({ window }: State, now: number): number =>
     settings.percent * Window.total(window, now, Calls) + settings.minPerSecond * (settings.ttlMillis / 1000) -
     Window.total(window, now, Retries)

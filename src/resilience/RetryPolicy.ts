@@ -175,6 +175,12 @@ export class RetryPolicies extends Context.Tag("tinkex/RetryPolicy")<RetryPolici
 export interface RetryOptions<in E = unknown> extends Judgement<E> {
   /** The call is deposited once, every retry is withdrawn; without one left the error is final. */
   readonly budget?: RetryBudget.RetryBudget | undefined
+  /** Only withdraws, for calls that are deposited elsewhere. */
+  readonly withdraw?: Effect.Effect<void, RetryBudget.BudgetExhausted> | undefined
+  /** In place of the policy's. */
+  readonly maxAttempts?: number | undefined
+  /** How many milliseconds are left, in place of the policy's deadline; a wait that does not fit is not begun. */
+  readonly left?: (() => number) | undefined
   /** Runs before each wait. */
   readonly onRetry?:
     | ((

@@ -4,6 +4,7 @@ import { inspect } from "node:util"
 import * as HttpTransport from "../../src/client/HttpTransport.js"
 import { platformOf } from "../../src/client/transport/platform.js"
 import * as Internal from "../../src/client/transport/transport.js"
+import { ClientConfig } from "../../src/protocol/Service.js"
 import { version } from "../../src/protocol/Version.js"
 import * as TinkexConfig from "../../src/TinkexConfig.js"
 import { recordEvents, type Reply, rushed, settle, testOver as test } from "./fixtures/FakeService.js"
@@ -397,7 +398,7 @@ describe("HttpTransport", () => {
     test("one probe at a time when it is half open; an interrupted one gives its place back", (fake) =>
       Effect.gen(function*() {
         let hang = false
-        fake.on("optim_step", () => hang ? Effect.never : { status: 500 })
+        fake.on("optim_step", () => hang ? Effect.never : { status: 503 })
         const transport = yield* transportOf({ retry: { times: 0 } })
         for (let i = 0; i < 5; i++) yield* Effect.flip(transport.send(step))
         hang = true
@@ -437,7 +438,7 @@ describe("HttpTransport", () => {
 
     test("polls neither trip it nor ask it", (fake) =>
       Effect.gen(function*() {
-        fake.on("retrieve_future", () => ({ status: 500 }))
+        fake.on("retrieve_future", () => ({ status: 503 }))
         const transport = yield* transportOf()
         for (let i = 0; i < 10; i++) yield* Effect.flip(transport.send(poll))
         assert.isUndefined(transport.breaker("futures"))
@@ -469,8 +470,9 @@ describe("HttpTransport", () => {
       Effect.gen(function*() {
         fake.on("optim_step", () => ({ status: 402, json: { detail: "top up" } }))
         const transport = yield* Effect.flatMap(TinkexConfig.make(base), Internal.make)
-        assert.strictEqual(Duration.toMinutes(transport.billing.limit), 60)
-        transport.billing.limit = Duration.minutes(3)
+        yield* transport.adopt(
+          Schema.decodeUnknownSync(ClientConfig)({ billing_exception_max_pause_duration_sec: 180 })
+        )
         const error = yield* Effect.flip(rushed(transport.send(step), "1 minute"))
         assert.strictEqual(error._tag, "BillingPaused")
         assert.strictEqual(fake.calls[fake.calls.length - 1]!.at, 180_000)
@@ -564,7 +566,7 @@ describe("HttpTransport", () => {
       const events = yield* recordEvents
       const transport = yield* transportOf({ retry: { times: 0 } })
       const { label } = transport.settings.tenant
-      fake.on("optim_step", () => ({ status: 500 }))
+      fake.on("optim_step", () => ({ status: 503 }))
       for (let i = 0; i < 6; i++) yield* Effect.flip(transport.send(step))
       yield* transport.limiter.setBackoff("3 seconds")
       yield* transport.limiter.clearBackoff

@@ -148,14 +148,18 @@ describe("ServiceClient", () => {
         yield* Effect.gen(function*() {
           const { service } = yield* opened()
           yield* TestClock.adjust("119 seconds")
-          assert.deepStrictEqual(lines.filter((line) => line.includes("heartbeat")), [])
+          // one that fails is told at once, and so is that there is no answer at all
+          const told = lines.filter((line) => line.includes("heartbeat"))
+          assert.lengthOf(told, 2)
+          assert.include(told[0], "the service failed; asking again. session_heartbeat (session s1): 500")
+          assert.include(told[1], "the server does not answer; asking again, for 2m at most")
           const state = yield* service.sessionState
           assert.strictEqual(state._tag, "Degraded")
           if (state._tag === "Degraded") assert.strictEqual(state.failures, 11)
           yield* TestClock.adjust("1 second")
-          assert.lengthOf(lines.filter((line) => line.startsWith("WARN") && line.includes("s1")), 1)
+          assert.lengthOf(lines.filter((line) => line.startsWith("WARN") && line.includes("s1")), 3)
           yield* TestClock.adjust("119 seconds")
-          assert.lengthOf(lines.filter((line) => line.startsWith("WARN") && line.includes("s1")), 1)
+          assert.lengthOf(lines.filter((line) => line.startsWith("WARN") && line.includes("s1")), 3)
           down = false
           yield* TestClock.adjust("11 seconds")
           assert.strictEqual((yield* service.sessionState)._tag, "Live")

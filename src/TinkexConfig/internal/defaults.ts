@@ -12,6 +12,7 @@ export const defaults = {
     heartbeat: Duration.seconds(10),
     call: Duration.minutes(5),
     future: Duration.minutes(30),
+    silence: Duration.minutes(2),
     finish: Duration.seconds(3)
   },
   pools: { training: 64, sampling: 400, futures: 1000, session: 8, service: 32, telemetry: 2 },

@@ -79,6 +79,11 @@ const time = (field: string, value: Duration.DurationInput): Duration.Duration =
     : refuse(field, "a duration above 0, such as \"30 seconds\"", "something else")
 }
 
+const finite = (field: string, value: Duration.DurationInput): Duration.Duration => {
+  const duration = time(field, value)
+  return Duration.isFinite(duration) ? duration : refuse(field, "a finite duration", "no end")
+}
+
 const each = <K extends string, I, O>(
   field: string,
   given: { readonly [P in K]?: I | undefined } | undefined,
@@ -194,8 +199,8 @@ export const settingsOf = (options: Options): Settings => {
     sampling: each("sampling", options.sampling, defaults.sampling, (field, n: number) => count(field, n, 1)),
     retry: {
       times: options.retry?.times === undefined ? defaults.retry.times : count("retry.times", options.retry.times, 0),
-      base: time("retry.base", options.retry?.base ?? defaults.retry.base),
-      cap: time("retry.cap", options.retry?.cap ?? defaults.retry.cap)
+      base: finite("retry.base", options.retry?.base ?? defaults.retry.base),
+      cap: finite("retry.cap", options.retry?.cap ?? defaults.retry.cap)
     },
     samplingRetry: samplingRetryOf(options.samplingRetry),
     telemetry: options.telemetry ?? true,

@@ -143,7 +143,12 @@ const table = (error: TinkexError, operationClass: OperationClass): Disposition 
         ? { ...base, retry: pending, breaker: "success" }
         : { ...base, retry: waited(error.retryAfter) }
     case "ServerError":
-      return { ...base, retry: waited(error.retryAfter), breaker: "failure" }
+      // a 500 is the service's answer to this request; that it is not there is what 502, 503 and 504 say
+      return {
+        ...base,
+        retry: waited(error.retryAfter),
+        breaker: error.status >= 502 && error.status <= 504 ? "failure" : "ignore"
+      }
     case "ConnectionError":
       return error.reason === "request"
         ? { ...base, certainlyNotSent: error.certainlyNotSent, userError: true }

@@ -411,16 +411,23 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
   readonly operation: string
   /** Which circuit: the operation class. */
   readonly circuit: string
-  /** When the next request is let through. */
+  /** When the next request is let through; infinite when it was opened by hand. */
   readonly reopensIn: Duration.Duration
   readonly certainlyNotSent: boolean
+  /** The last failure of those that opened it. */
+  readonly cause?: unknown
 }> {
   readonly [TypeId]: TypeId = TypeId
   override get message(): string {
     const what = this.certainlyNotSent ? "not sent" : "given up, though an attempt may have arrived"
-    return `${this.operation}: ${what}, ${this.circuit} requests have been failing; the next one is let through in ${
-      Duration.format(this.reopensIn)
-    }`
+    const why = this.cause instanceof Error ? `. The last failure: ${this.cause.message}` : ""
+    return `${this.operation}: ${what}, ${
+      Duration.isFinite(this.reopensIn)
+        ? `${this.circuit} requests have been failing; the next one is let through in ${
+          Duration.format(this.reopensIn)
+        }`
+        : `${this.circuit} requests are refused until their circuit is reset`
+    }${why}`
   }
   override toJSON(): object {
     return plain(this)

@@ -48,8 +48,12 @@ export const retryAfterOf = (headers: Headers, nowMillis: number): Option.Option
   const text = headers["retry-after"]?.trim()
   const seconds = numeric(text)
   if (seconds !== undefined) return Option.some(Duration.millis(seconds * 1000))
+  // against the server's own clock, where it tells it: ours may be wrong
+  const server = Date.parse(headers["date"] ?? "")
   const date = text === undefined || !/[a-z]/i.test(text) ? Number.NaN : Date.parse(text)
-  return Number.isNaN(date) ? Option.none() : Option.some(Duration.millis(Math.max(0, date - nowMillis)))
+  return Number.isNaN(date)
+    ? Option.none()
+    : Option.some(Duration.millis(Math.max(0, date - (Number.isNaN(server) ? nowMillis : server))))
 }
 
 const numeric = (text: string | undefined): number | undefined =>

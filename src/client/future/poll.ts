@@ -1,4 +1,4 @@
-/** Asking for the result of an accepted request until it is there (docs/protocol). */
+/** Asking for the result of an accepted request until it is there (docs/protocol/futures.md). */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -7,12 +7,12 @@ import type { FutureOutcome } from "../../observability/TelemetryEvent.js"
 import * as Futures from "../../protocol/Futures.js"
 import type { TinkexError, TransportError } from "../../TinkexError.js"
 import * as Errors from "../../TinkexError.js"
-import type { Answer } from "../HttpTransport.js"
 import * as Monotonic from "../monotonic.js"
 import * as Reports from "../reporting/reports.js"
 import type { Core } from "../service/core.js"
+import { isSilence } from "../transport/contact.js"
 import * as Json from "../transport/json.js"
-import { jsonBody } from "../transport/transport.js"
+import type { Answer } from "../transport/types.js"
 import { failureOf } from "./exits.js"
 import { type Accepted, isLast, type Polling } from "./polling.js"
 
@@ -63,6 +63,7 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
   const { kind, observer, operation, requestId, result } = accepted
   const { settings } = transport
   const patience = Duration.toMillis(settings.timeouts.future)
+  const silence = Duration.toMillis(settings.timeouts.silence)
   const pollMillis = Duration.toMillis(settings.timeouts.poll)
   const progress: Progress = {
     metadataOnly: true,
@@ -90,7 +91,7 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
       times: 0,
       timeout: Duration.millis(millis),
       headers,
-      body: jsonBody({ request_id: requestId, allow_metadata_only: progress.metadataOnly })
+      body: Json.jsonBody({ request_id: requestId, allow_metadata_only: progress.metadataOnly })
     })
   }
 
@@ -174,11 +175,22 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
       return wait(asked >= quick ? asked : Math.max(asked, drawn))
     })
 
+  /** The server may have died: whoever waits has to know, and may await the future again. */
+  const unheard = (error: TinkexError): TinkexError => {
+    if (error._tag !== "ConnectionError" && error._tag !== "RequestTimeout") return error
+    const words = `nothing has been heard of the server for ${Duration.format(settings.timeouts.silence)}`
+    const detail = error.detail === "" ? words : `${error.detail}; ${words}`
+    return error._tag === "ConnectionError"
+      ? new Errors.ConnectionError({ ...error, detail })
+      : new Errors.RequestTimeout({ ...error, detail })
+  }
+
   /** What a poll that failed means: the result is still there, unless the service says that it is not. */
   const failed = (error: TinkexError, now: number): Effect.Effect<Next<A>, TinkexError> => {
     const { retry } = Errors.disposition(error, "poll")
     switch (retry._tag) {
       case "Backoff":
+        if (isSilence(error) && transport.silentFor() >= silence) return Effect.fail(unheard(error))
         if (retry.atMost === undefined) return backoff(0)
         return progress.refusals++ < retry.atMost ? Effect.succeed(wait(refusedWait)) : Effect.fail(error)
       case "After":
@@ -188,7 +200,7 @@ export const poll = <A>(core: Core, accepted: Accepted<A>, polling: Polling): Ef
       case "Pause":
         if (error._tag !== "BillingPaused") return Effect.fail(error)
         return Effect.flatMap(
-          transport.billing.pause(error, retry.delay),
+          transport.pauseForBilling(error, retry.delay),
           (waited) => waited ? Effect.succeed(wait(0)) : Effect.fail(error)
         )
       case "Within": {

@@ -2,8 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { TinkexError, TransportError } from "../../TinkexError.js"
-import type { Request, Transport } from "../HttpTransport.js"
 import type { Reporter } from "../TelemetryReporter.js"
+import type { Request, Transport } from "../transport/types.js"
 import { userErrorOf } from "./report.js"
 
 /** Errors that say nothing of the service: what was never sent. */

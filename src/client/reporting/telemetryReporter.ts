@@ -19,11 +19,11 @@ import {
   TelemetrySendRequest
 } from "../../protocol/TelemetryEvents.js"
 import { disposition, type TransportError } from "../../TinkexError.js"
-import type { Request } from "../HttpTransport.js"
 import type { Options, Reporter } from "../TelemetryReporter.js"
 import { sdkVersion } from "../transport/headers.js"
+import { jsonBody } from "../transport/json.js"
 import { platformOf } from "../transport/platform.js"
-import { jsonBody } from "../transport/transport.js"
+import type { Request } from "../transport/types.js"
 import { processUuid, uuid } from "../transport/uuid.js"
 import { describe, sanitizer, userErrorOf } from "./report.js"
 

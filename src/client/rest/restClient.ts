@@ -28,15 +28,15 @@ import {
   type TinkexError,
   type TransportError
 } from "../../TinkexError.js"
-import type { Request, Requirements, Transport as TransportService } from "../HttpTransport.js"
 import * as Reports from "../reporting/reports.js"
 import * as TelemetryReporter from "../reporting/telemetryReporter.js"
 import type { Client, TypeId as RestClientTypeId } from "../RestClient.js"
-import * as Auth from "../transport/auth.js"
+import { claimsOf } from "../transport/credentials.js"
 import { sdkVersion } from "../transport/headers.js"
 import * as Json from "../transport/json.js"
 import { archiveUrl, below, checkpointRoute, fetchSigned, sendUnfollowed, textOf } from "../transport/signedUrls.js"
 import * as Transport from "../transport/transport.js"
+import type { Request, Requirements, Transport as TransportService } from "../transport/types.js"
 import { checkedOptions } from "./checkedOptions.js"
 import * as Paging from "./paging.js"
 import { checkCount, checkId, checkScope, refuse, secondsOf } from "./restChecks.js"
@@ -85,7 +85,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
           pool: "service",
           path: below(Routes.checkpoint(parsed, action)),
           route: checkpointRoute(action),
-          ...(body === undefined ? {} : { body: Transport.jsonBody(body) })
+          ...(body === undefined ? {} : { body: Json.jsonBody(body) })
         })))
 
     const getTrainingRun: Client["getTrainingRun"] = Effect.fn("RestClient.getTrainingRun")(
@@ -172,9 +172,9 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
           pool: "service",
           path: below(Routes.paths.authToken),
           credential: transport.settings.apiKey ?? Redacted.make(""),
-          body: Transport.jsonBody({})
+          body: Json.jsonBody({})
         }, Service.AuthTokenResponse)
-        const { email, org_id: organization, sub: user } = Auth.claimsOf(jwt)
+        const { email, org_id: organization, sub: user } = claimsOf(jwt)
         if (typeof user !== "string" || typeof organization !== "string") {
           return yield* new MalformedResponse({ operation, detail: "the token does not say whose it is" })
         }
@@ -241,7 +241,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
             method: "POST",
             pool: "service",
             path: below(Routes.paths.weightsInfo),
-            body: Transport.jsonBody(encodeWeightsInfo({ tinkerPath: path }))
+            body: Json.jsonBody(encodeWeightsInfo({ tinkerPath: path }))
           }, Weights.WeightsInfoResponse)
         ),
       getCheckpointArchiveUrl: Effect.fn("RestClient.getCheckpointArchiveUrl")(function*(path) {
@@ -282,7 +282,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
           pool: "service",
           path: below(Routes.paths.copyWeights),
           ...(token === undefined ? {} : { headers: { "x-tinker-weights-access-token": Redacted.value(token) } }),
-          body: Transport.jsonBody(encodeCopy({
+          body: Json.jsonBody(encodeCopy({
             sourcePath: path,
             destinationProjectId: projectId,
             ...(ttlSeconds === undefined ? {} : { ttlSeconds })
@@ -331,7 +331,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
               method: "POST",
               pool: "service",
               path: below(Routes.paths.searchSessions),
-              body: Transport.jsonBody(body)
+              body: Json.jsonBody(body)
             }, Session.SessionSearchResponse)
             return { items: sessions, next: nextCursor }
           })
@@ -346,7 +346,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
           pool: "service",
           path: below(Routes.session(sessionId, "project")),
           route: "sessions/{session_id}/project",
-          body: Transport.jsonBody(encodeProject({ projectId }))
+          body: Json.jsonBody(encodeProject({ projectId }))
         })
       }),
       exportSessionTrace: Effect.fn("RestClient.exportSessionTrace")(function*(sessionId) {
@@ -442,10 +442,9 @@ export const connect = (
       method: "POST",
       pool: "service",
       path: below(Routes.paths.clientConfig),
-      body: Transport.jsonBody({ sdk_version: sdkVersion })
+      body: Json.jsonBody({ sdk_version: sdkVersion })
     }, Service.ClientConfig)
-    transport.billing.limit = Duration.seconds(config.billingMaxPauseSeconds)
-    if (config.pjwtAuthEnabled) yield* Effect.mapError(Auth.useTokens(transport, settings.apiKey), mayHaveArrived)
+    yield* Effect.mapError(transport.adopt(config), mayHaveArrived)
     const reporter = yield* TelemetryReporter.make({ transport, sessionId: undefined })
     return yield* over(Reports.watched(transport, reporter))
   })

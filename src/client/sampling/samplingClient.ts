@@ -17,15 +17,15 @@ import { failureOf } from "../future/exits.js"
 import * as Poll from "../future/poll.js"
 import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
-import type { Delivery } from "../HttpTransport.js"
 import * as Monotonic from "../monotonic.js"
 import * as Names from "../options.js"
 import * as Reports from "../reporting/reports.js"
 import type { Client, ModelOptions, TypeId as SamplingClientTypeId } from "../SamplingClient.js"
 import type { Entry } from "../SamplingRegistry.js"
 import { type Core, makeCounter } from "../service/core.js"
+import { jsonBody } from "../transport/json.js"
 import { submit } from "../transport/submit.js"
-import { jsonBody } from "../transport/transport.js"
+import type { Delivery } from "../transport/types.js"
 import { prepare, type Prepared } from "./sampleRequest.js"
 
 export const TypeId: SamplingClientTypeId = Symbol.for("tinkex/SamplingClient") as SamplingClientTypeId
@@ -145,7 +145,7 @@ const make = (
       : Effect.void
 
   const submission = (prepared: Prepared, seq: number, delivery: Delivery) =>
-    submit(core, {
+    submit(transport, {
       operation,
       path: "asample",
       pool: "sampling",

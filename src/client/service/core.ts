@@ -8,7 +8,7 @@ import type { Tokenizers } from "../../tokenizer/Tokenizers.js"
 import type { Registry } from "../SamplingRegistry.js"
 import type { Pending } from "../ServiceClient.js"
 import type { Reporter } from "../TelemetryReporter.js"
-import type { InternalTransport } from "../transport/transport.js"
+import type { InternalTransport } from "../transport/types.js"
 import type { Session } from "./session.js"
 
 /** Numbers from 0 that the service wants without holes where that is possible. */

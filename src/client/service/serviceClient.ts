@@ -23,7 +23,6 @@ import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
 import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
-import type { Delivery, Requirements } from "../HttpTransport.js"
 import * as Monotonic from "../monotonic.js"
 import * as Names from "../options.js"
 import * as Reports from "../reporting/reports.js"
@@ -33,10 +32,11 @@ import { SamplingRegistry } from "../SamplingRegistry.js"
 import type { Client, LoraOptions, StateOptions, TypeId as ServiceClientTypeId } from "../ServiceClient.js"
 import * as Training from "../training/trainingClient.js"
 import type * as TrainingClient from "../TrainingClient.js"
-import * as Auth from "../transport/auth.js"
 import { sdkVersion } from "../transport/headers.js"
+import { decodeAnswer, jsonBody } from "../transport/json.js"
 import { submit } from "../transport/submit.js"
 import * as Transport from "../transport/transport.js"
+import type { Delivery, InternalTransport, Requirements } from "../transport/types.js"
 import { type Core, makeCounter, type Outstanding } from "./core.js"
 import * as Session from "./session.js"
 
@@ -62,10 +62,9 @@ const createModelResult = Polling.resultType("CreateModel", CreateModelResponse)
 const loadResult = Polling.resultType("LoadWeights", LoadWeightsResponse)
 
 /** Config, credential and, from time to time, the flags that may change. */
-const connect = (transport: Transport.InternalTransport) =>
+const connect = (transport: InternalTransport) =>
   Effect.gen(function*() {
-    const { settings } = transport
-    const body = Transport.jsonBody({ sdk_version: sdkVersion })
+    const body = jsonBody({ sdk_version: sdkVersion })
     const answer = yield* transport.send({
       operation: "client/config",
       method: "POST",
@@ -73,14 +72,9 @@ const connect = (transport: Transport.InternalTransport) =>
       pool: "service",
       body
     })
-    const config = yield* Transport.decodeAnswer(answer, Protocol.ClientConfig, "client/config", transport.redact)
-    const limits = yield* Transport.decodeAnswer(answer, Protocol.ClientLimits, "client/config", transport.redact)
-    transport.billing.limit = Duration.seconds(config.billingMaxPauseSeconds)
-    yield* Effect.orDie(Effect.zipRight(
-      transport.gate("sampling").resize({ bytes: config.sampleDispatchBytes }),
-      transport.gate("training").resize({ bytes: config.fwdbwdDispatchBytes })
-    ))
-    if (config.pjwtAuthEnabled) yield* Effect.mapError(Auth.useTokens(transport, settings.apiKey), mayHaveArrived)
+    const config = yield* decodeAnswer(answer, Protocol.ClientConfig, "client/config", transport.redact)
+    const limits = yield* decodeAnswer(answer, Protocol.ClientLimits, "client/config", transport.redact)
+    yield* Effect.mapError(transport.adopt(config), mayHaveArrived)
     const fetchDynamic = transport.json({
       operation: "client/dynamic_config",
       method: "POST",
@@ -199,12 +193,12 @@ export const make = (
         const delivery: Delivery = { maybe: false }
         const startedAt = yield* Monotonic.millis
         const { requestId } = yield* Effect.onExit(
-          submit(core, {
+          submit(transport, {
             operation: options.operation,
             path: options.path,
             pool: "training",
             delivery,
-            body: Transport.jsonBody(options.body(modelSeqId))
+            body: jsonBody(options.body(modelSeqId))
           }),
           (exit) =>
             Effect.sync(() => {
@@ -279,7 +273,7 @@ export const make = (
             path: "weights_info",
             pool: "service",
             credential: token,
-            body: Transport.jsonBody({ tinker_path: path })
+            body: jsonBody({ tinker_path: path })
           }, WeightsInfoResponse)
           if (!info.isLora || info.loraRank === undefined) {
             return yield* new InvalidInput({

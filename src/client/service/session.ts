@@ -14,8 +14,8 @@ import { encodeId } from "../../protocol/TinkerPath.js"
 import { ClientClosed, type TransportError } from "../../TinkexError.js"
 import type { SessionState } from "../ServiceClient.js"
 import { sdkVersion } from "../transport/headers.js"
-import type { InternalTransport } from "../transport/transport.js"
-import { jsonBody } from "../transport/transport.js"
+import { jsonBody } from "../transport/json.js"
+import type { InternalTransport } from "../transport/types.js"
 
 export interface Session {
   readonly id: string

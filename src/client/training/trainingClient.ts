@@ -39,14 +39,14 @@ import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
 import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
-import type { Body, Delivery } from "../HttpTransport.js"
 import * as Monotonic from "../monotonic.js"
 import * as Names from "../options.js"
 import * as SamplingClient from "../sampling/samplingClient.js"
 import type { Core } from "../service/core.js"
 import type { Client, SaveOptions, TypeId as TrainingClientTypeId } from "../TrainingClient.js"
+import { jsonBody } from "../transport/json.js"
 import { submit } from "../transport/submit.js"
-import { jsonBody } from "../transport/transport.js"
+import type { Body, Delivery } from "../transport/types.js"
 import * as Chunks from "./chunks.js"
 import { validateData } from "./validateData.js"
 
@@ -191,7 +191,7 @@ export const make = (
           const delivery: Delivery = { maybe: false }
           return restore(
             Effect.flatMap(request.body(seqId), (body) =>
-              submit(core, {
+              submit(transport, {
                 operation: request.operation,
                 path: request.path,
                 pool: "training",

@@ -1,13 +1,14 @@
 /** Waiting out a 402: the account has to be topped up (docs/protocol/futures.md#billing-pauses). */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { TelemetryService } from "../../observability/Telemetry.js"
 import type { BillingPaused } from "../../TinkexError.js"
+import * as Monotonic from "../monotonic.js"
 
 export interface Billing {
-  /** How long an incident is waited out; the server may say. */
-  limit: Duration.Duration
+  /** How long an incident is waited out; an hour unless the server says. */
+  readonly setLimit: (limit: Duration.Duration) => void
   /** Waits a moment and says `true`, or says `false` when the incident has lasted too long. */
   readonly pause: (error: BillingPaused, delay: Duration.Duration) => Effect.Effect<boolean>
 }
@@ -16,20 +17,24 @@ export interface Billing {
 const forgetAfter = 300_000
 const logEvery = 60_000
 
-export const make = (limit: Duration.Duration, telemetry: TelemetryService, tenant: string): Billing => {
+export const make = (clock: Clock.Clock, telemetry: TelemetryService, tenant: string): Billing => {
+  let limit = Duration.hours(1)
   let first: number | undefined
   let last = 0
   let logged: number | undefined
-  const self: Billing = {
-    limit,
+  return {
+    setLimit: (given) => {
+      limit = given
+    },
     pause: (error, delay) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      Effect.suspend(() => {
+        const now = Monotonic.millisOf(clock)
         if (first === undefined || now - last > forgetAfter) {
           first = now
           logged = undefined
         }
         last = now
-        if (now - first >= Duration.toMillis(self.limit)) {
+        if (now - first >= Duration.toMillis(limit)) {
           return Effect.as(
             Effect.logError(`paused for billing since ${Duration.format(Duration.millis(now - first))}; giving up`),
             false
@@ -46,5 +51,4 @@ export const make = (limit: Duration.Duration, telemetry: TelemetryService, tena
         )
       })
   }
-  return self
 }

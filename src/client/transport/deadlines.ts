@@ -3,32 +3,49 @@
  * length, which expire in the order in which they were set.
  */
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import * as Monotonic from "../monotonic.js"
 
 export interface Deadlines {
-  /** Ends an effect that takes longer: it is interrupted, and `onTimeout` is the error. */
-  readonly limit: <A, E>(self: Effect.Effect<A, E>, millis: number, onTimeout: () => E) => Effect.Effect<A, E>
+  /** Calls back when the time is over, unless it is taken off before. */
+  readonly set: (millis: number, expire: () => void) => Deadline
+}
+
+export interface Deadline {
+  readonly off: () => void
 }
 
 interface Entry {
   /** In monotonic milliseconds. */
-  readonly at: number
-  expire: () => void
+  at: number
+  readonly expire: () => void
 }
+
+/**
+ * A limit that is noticed so much too late was missed by us: the machine was suspended, or the thread was busy. The answer may
+ * have been there all the time: it gets so long to be looked at.
+ */
+const late = 1000
 
 export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function*() {
   const scope = yield* Effect.scope
   const clock = yield* Effect.clock
+  const runtime = yield* Effect.runtime<never>()
   /** Those of one length, in the order in which they expire. */
   const lanes = new Map<number, Set<Entry>>()
-  const now = (): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
 
   const keep = (millis: number, lane: Set<Entry>): Effect.Effect<void> =>
     Effect.suspend(() => {
+      const now = Monotonic.millisOf(clock)
       for (const entry of lane) {
-        const left = entry.at - now()
+        const left = entry.at - now
         if (left > 0) return Effect.zipRight(Effect.sleep(Math.ceil(left)), keep(millis, lane))
+        if (left < -late) {
+          // all that were missed are, and the lane stays in order
+          for (const missed of lane) missed.at = Math.max(missed.at, now + late)
+          return keep(millis, lane)
+        }
         lane.delete(entry)
         entry.expire()
       }
@@ -37,28 +54,16 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
     })
 
   return {
-    limit: <A, E>(self: Effect.Effect<A, E>, millis: number, onTimeout: () => E) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Effect.forkDaemon(restore(self)), (fiber) => {
-          const entry: Entry = { at: now() + millis, expire: () => {} }
-          const present = lanes.get(millis)
-          const lane = present ?? new Set()
-          lane.add(entry)
-          const wait = restore(Effect.async<A, E>((resume) => {
-            entry.expire = () => resume(Effect.zipRight(Fiber.interrupt(fiber), Effect.failSync(onTimeout)))
-            fiber.addObserver((exit) => {
-              lane.delete(entry)
-              resume(exit)
-            })
-            return Effect.suspend(() => {
-              lane.delete(entry)
-              return Fiber.interrupt(fiber)
-            })
-          }))
-          if (present !== undefined) return wait
-          lanes.set(millis, lane)
-          return Effect.zipRight(Effect.forkIn(Effect.interruptible(keep(millis, lane)), scope), wait)
-        })
-      )
+    set: (millis, expire) => {
+      const entry: Entry = { at: Monotonic.millisOf(clock) + millis, expire }
+      const present = lanes.get(millis)
+      const lane = present ?? new Set()
+      lane.add(entry)
+      if (present === undefined) {
+        lanes.set(millis, lane)
+        Runtime.runFork(runtime, keep(millis, lane), { scope })
+      }
+      return { off: () => lane.delete(entry) }
+    }
   }
 })

@@ -4,8 +4,16 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Json from "../../protocol/Json.js"
 import * as ParseProblem from "../../protocol/ParseProblem.js"
-import { MalformedResponse } from "../../TinkexError.js"
+import { MalformedResponse, requestIdOf, type TransportError } from "../../TinkexError.js"
 import type { Redactor } from "./redact.js"
+import type { Answer, Body } from "./types.js"
+
+const encoder = new TextEncoder()
+
+export const jsonBody = (value: unknown): Body => ({
+  bytes: encoder.encode(Json.stringify(value)),
+  contentType: "application/json"
+})
 
 export const parse = (text: string, operation: string, requestId?: string): Effect.Effect<unknown, MalformedResponse> =>
   Effect.mapError(
@@ -27,3 +35,20 @@ export const decode = <A, I>(
       onRight: Effect.succeed
     })
   )
+
+export const decodeAnswer = <A, I>(
+  answer: Answer,
+  schema: Schema.Schema<A, I>,
+  operation: string,
+  redact: Redactor
+): Effect.Effect<A, TransportError> => {
+  const requestId = requestIdOf(answer.headers, redact)
+  return answer.body._tag === "Bytes"
+    ? Effect.fail(
+      new MalformedResponse({ operation, detail: "it is binary", status: answer.status, requestId })
+    )
+    : Effect.flatMap(
+      parse(answer.body.text, operation, requestId),
+      (body) => decode(body, schema, operation, requestId, redact)
+    )
+}

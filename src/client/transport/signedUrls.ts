@@ -14,10 +14,10 @@ import {
   requestIdOf,
   type TransportError
 } from "../../TinkexError.js"
-import type { Answer, Request, Transport } from "../HttpTransport.js"
 import { longestAnswer, longestError, textWithin } from "./body.js"
 import * as Json from "./json.js"
 import type { Redactor } from "./redact.js"
+import type { Answer, Request, Transport } from "./types.js"
 
 /** An archive in the making is asked for so often, so far apart. */
 const attempts = 6

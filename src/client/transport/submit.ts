@@ -2,11 +2,10 @@
 import type * as Effect from "effect/Effect"
 import * as Futures from "../../protocol/Futures.js"
 import type { TransportError } from "../../TinkexError.js"
-import type { Request } from "../HttpTransport.js"
-import type { Core } from "../service/core.js"
+import type { InternalTransport, Request } from "./types.js"
 
 export const submit = (
-  core: Core,
+  transport: InternalTransport,
   request: Omit<Request, "method">
 ): Effect.Effect<Futures.UntypedFuture, TransportError> =>
-  core.transport.json({ ...request, method: "POST" }, Futures.UntypedFuture)
+  transport.json({ ...request, method: "POST" }, Futures.UntypedFuture)

@@ -44,7 +44,7 @@ export interface Permit {
   settled: boolean
 }
 
-const makePermit = (generation: number, now: number): Permit => ({ generation, startedAt: now, settled: false })
+export const makePermit = (generation: number, now: number): Permit => ({ generation, startedAt: now, settled: false })
 
 interface Closed {
   readonly _tag: "Closed"

@@ -1,5 +1,6 @@
 /** The breaker's handle: the pure state machine of breaker.ts behind Effect, and its options. */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -103,42 +104,66 @@ export const makeHandle = (
   key: string,
   settings: Normal,
   hub: PubSub.PubSub<Change>,
-  refuse: (key: string, millis: number) => CircuitOpen
+  refuse: (key: string, millis: number, cause: unknown) => CircuitOpen
 ): CircuitBreaker => {
   const cell = handle.makeCell<internal.State, Change>(internal.closed(0, settings), hub)
-  // Takes its key along to the observers.
-  const step = <A>(f: (state: internal.State, now: number) => handle.Step<A, internal.State, internal.Transition>) =>
-    Effect.clockWith((clock) =>
-      cell.step((state) => {
-        const [value, next, change] = f(state, handle.nowMillis(clock))
-        return [value, next, change && toChange(key, change)]
-      })
-    )
-  const acquire: CircuitBreaker["acquire"] = settings.enabled
-    ? Effect.flatMap(
-      step((state, now) => internal.acquire(state, now, settings)),
-      (given) =>
-        typeof given === "number"
-          ? Effect.fail(refuse(key, given))
-          : Effect.succeed(given)
-    )
-    : Effect.succeed({ generation: 0, startedAt: 0, settled: true })
+  /** What the last failure was, for those who are refused because of it. */
+  let last: unknown
+  const step = <A>(
+    clock: Clock.Clock,
+    f: (state: internal.State, now: number) => handle.Step<A, internal.State, internal.Transition>
+  ): A =>
+    cell.step((state) => {
+      const [value, next, change] = f(state, handle.nowMillis(clock))
+      return [value, next, change && toChange(key, change)]
+    })
+  const stepping = <A>(
+    f: (state: internal.State, now: number) => handle.Step<A, internal.State, internal.Transition>
+  ): Effect.Effect<A> =>
+    Effect.uninterruptible(Effect.clockWith((clock) => {
+      const value = step(clock, f)
+      return Effect.as(cell.flush, value)
+    }))
 
-  const settle: CircuitBreaker["settle"] = (permit, outcome) =>
+  const unsafeAcquire: CircuitBreaker["unsafeAcquire"] = settings.enabled
+    ? (clock) => {
+      const state = cell.get()
+      return state._tag === "Closed"
+        ? internal.makePermit(state.generation, handle.nowMillis(clock))
+        : step(clock, (state, now) => internal.acquire(state, now, settings))
+    }
+    : () => pass
+  const unsafeSettle: CircuitBreaker["unsafeSettle"] = (clock, permit, outcome, u, cause) => {
+    if (!settings.enabled || permit.settled) return
+    permit.settled = true
+    if (outcome === "failure") last = cause
+    step(clock, (state, now) => internal.settle(state, permit, outcome, now, u, settings))
+  }
+  const acquire: CircuitBreaker["acquire"] = Effect.clockWith((clock) => {
+    const given = unsafeAcquire(clock)
+    return Effect.zipRight(
+      cell.flush,
+      typeof given === "number" ? Effect.fail(refuse(key, given, last)) : Effect.succeed(given)
+    )
+  })
+  const settle = (permit: Permit, outcome: Outcome, cause?: unknown): Effect.Effect<void> =>
     Effect.clockWith((clock) => {
       if (!settings.enabled || permit.settled) return Effect.void
-      permit.settled = true
-      return internal.isBad(outcome, handle.nowMillis(clock) - permit.startedAt, settings)
-        ? Effect.flatMap(Random.next, (u) => settleWith(permit, outcome, u))
-        : settleWith(permit, outcome, 0)
+      if (!internal.isBad(outcome, handle.nowMillis(clock) - permit.startedAt, settings)) {
+        unsafeSettle(clock, permit, outcome, 0)
+        return cell.flush
+      }
+      return Effect.flatMap(Random.next, (u) => {
+        unsafeSettle(clock, permit, outcome, u, cause)
+        return cell.flush
+      })
     })
-  const settleWith = (permit: Permit, outcome: Outcome, u: number) =>
-    step((state, now) => internal.settle(state, permit, outcome, now, u, settings))
 
   const record = (outcome: Outcome): Effect.Effect<void> =>
     settings.enabled
-      ? Effect.uninterruptible(
-        Effect.flatMap(Random.next, (u) => step((state, now) => internal.record(state, outcome, 0, now, u, settings)))
+      ? Effect.flatMap(
+        Random.next,
+        (u) => stepping((state, now) => internal.record(state, outcome, 0, now, u, settings))
       )
       : Effect.void
 
@@ -153,7 +178,10 @@ export const makeHandle = (
             },
             onFailure: (cause) => {
               const exit = Exit.failCause(cause)
-              return Effect.zipRight(settle(permit, Cause.isInterruptedOnly(cause) ? "ignore" : classify(exit)), exit)
+              return Effect.zipRight(
+                settle(permit, Cause.isInterruptedOnly(cause) ? "ignore" : classify(exit), Cause.squash(cause)),
+                exit
+              )
             }
           }))
       )
@@ -163,28 +191,32 @@ export const makeHandle = (
     key,
     enabled: settings.enabled,
     acquire: Effect.uninterruptible(acquire),
-    settle: (permit: Permit, outcome: Outcome) => Effect.uninterruptible(settle(permit, outcome)),
+    settle: (permit, outcome, cause) => Effect.uninterruptible(settle(permit, outcome, cause)),
+    unsafeAcquire,
+    unsafeSettle,
+    unsafeLastFailure: () => last,
     checkAndCall,
     recordSuccess: record("success"),
     recordFailure: record("failure"),
-    state: Effect.uninterruptible(step((state, now) => {
+    state: stepping((state, now) => {
       const [at, , change] = internal.tick(state, now)
       return [toState(at, now), at, change]
-    })),
-    isolate: Effect.uninterruptible(step(internal.isolate)),
-    reset: Effect.uninterruptible(step((state) => internal.reset(state, settings))),
-    export: Effect.clockWith((clock) =>
-      Effect.map(cell.get, (state) => internal.snapshot(state, handle.nowMillis(clock)))
-    ),
+    }),
+    isolate: stepping((state) => internal.isolate(state)),
+    reset: stepping((state) => internal.reset(state, settings)),
+    export: Effect.clockWith((clock) => Effect.sync(() => internal.snapshot(cell.get(), handle.nowMillis(clock)))),
     restore: (snapshot: Snapshot) =>
-      Effect.uninterruptible(Effect.zipRight(
+      Effect.zipRight(
         checkSnapshot(snapshot),
-        step((state, now) => internal.restore(state, snapshot, now, settings))
-      )),
+        stepping((state, now) => internal.restore(state, snapshot, now, settings))
+      ),
     changes: handle.subscribeKey(hub, key),
     toJSON: () => ({ _id: "tinkex/CircuitBreaker", key, enabled: settings.enabled })
   })
 }
+
+/** The permit of a breaker that is switched off. */
+const pass: Permit = { generation: 0, startedAt: 0, settled: true }
 
 const toChange = (key: string, { openMillis, ...rest }: internal.Transition): Change => ({
   key,

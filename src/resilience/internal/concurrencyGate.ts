@@ -62,6 +62,8 @@ export const normalise = (options: Options): Effect.Effect<Normal, InvalidOption
   ], () => settings)
 }
 
+const weightOf = (bytes: number): number => bytes > 0 ? Math.min(bytes, Number.MAX_SAFE_INTEGER) : 0
+
 const free: internal.Lease = { bytes: 0, epoch: 0, crowd: 0, released: true }
 
 export const makeHandle = (
@@ -81,7 +83,7 @@ export const makeHandle = (
   const move = (f: (now: number) => void): Effect.Effect<void> =>
     Effect.clockWith((clock) => {
       f(handle.nowMillis(clock))
-      return outbox.flush(undefined)
+      return outbox.flush
     })
 
   // Until the waiter has its lease: sleeps if it is first in line and only a token is missing, else until it is called.
@@ -112,7 +114,7 @@ export const makeHandle = (
     restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   ): Effect.Effect<internal.Lease, GateFull> =>
     Effect.clockWith((clock): Effect.Effect<internal.Lease, GateFull> => {
-      const waiter = gate.arrive(bytes > 0 ? Math.min(bytes, Number.MAX_SAFE_INTEGER) : 0, handle.nowMillis(clock))
+      const waiter = gate.arrive(weightOf(bytes), handle.nowMillis(clock))
       if (waiter.lease !== undefined) return Effect.succeed(waiter.lease)
       if (gate.waiting > settings.maxWaiting) {
         return Effect.zipRight(
@@ -135,6 +137,12 @@ export const makeHandle = (
     enabled: settings.enabled,
     acquire: (bytes = 0) =>
       settings.enabled ? Effect.uninterruptibleMask((restore) => enter(bytes, restore)) : Effect.succeed(free),
+    acquireRestoring: (restore, bytes = 0) => settings.enabled ? enter(bytes, restore) : Effect.succeed(free),
+    unsafeTryAcquire: (clock, bytes = 0) =>
+      settings.enabled ? gate.tryEnter(weightOf(bytes), handle.nowMillis(clock)) : free,
+    unsafeRelease: (clock, lease, outcome) => {
+      if (!lease.released) gate.release(lease, outcome, handle.nowMillis(clock))
+    },
     release: (lease, outcome) => Effect.uninterruptible(release(lease, outcome)),
     withPermit: (effect, { bytes = 0, classify = settings.classify } = {}) =>
       settings.enabled

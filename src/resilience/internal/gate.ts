@@ -91,6 +91,19 @@ export class Gate {
     return waiter
   }
 
+  /** The permit of a newcomer that can enter at once. */
+  tryEnter(bytes: number, now: number): Lease | undefined {
+    const free = this.first === undefined && this.inFlight < this.limit && this.bytesFree >= 0
+    if (!free || (this.pacer !== undefined && this.pacer.take(now) > 0)) return undefined
+    return this.admit(bytes)
+  }
+
+  private admit(bytes: number): Lease {
+    this.inFlight++
+    this.bytesInside += bytes
+    return { bytes, epoch: this.epoch, crowd: this.inFlight, released: false }
+  }
+
   /** A waiter that will not come any more. What it held or kept others from goes to the next. */
   leave(waiter: Waiter, now: number): void {
     if (waiter.lease !== undefined) {
@@ -138,9 +151,7 @@ export class Gate {
         return
       }
       this.unlink(waiter)
-      this.inFlight++
-      this.bytesInside += waiter.bytes
-      waiter.lease = { bytes: waiter.bytes, epoch: this.epoch, crowd: this.inFlight, released: false }
+      waiter.lease = this.admit(waiter.bytes)
       waiter.resume?.()
     }
   }

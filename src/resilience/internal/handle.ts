@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as PubSub from "effect/PubSub"
-import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
@@ -29,48 +28,47 @@ export const subscribeKey = <C extends { readonly key: string }>(
 ): Effect.Effect<Stream.Stream<C>, never, Scope.Scope> =>
   Effect.map(subscribe(hub), Stream.filter((change) => change.key === key))
 
-/** Changes in the order in which they happened: noted where they happen, published by whoever comes by first. */
+/** Changes in the order in which they happened. */
 export interface Outbox<C> {
+  /** Tells the observers at once. Only one that is far behind is told with the next `flush`, which takes the oldest from it. */
   readonly note: (change: C) => void
-  /** Publishes what was noted, then gives the value. */
-  readonly flush: <A>(value: A) => Effect.Effect<A>
+  readonly flush: Effect.Effect<void>
 }
 
 export const makeOutbox = <C>(hub: PubSub.PubSub<C>): Outbox<C> => {
-  const pending: Array<C> = []
+  const held: Array<C> = []
   return {
     note: (change) => {
-      pending.push(change)
+      if (held.length === 0 && hub.unsafeOffer(change)) return
+      held.push(change)
+      if (held.length > observerLag) held.shift()
     },
-    flush: (value) =>
-      pending.length === 0 ? Effect.succeed(value) : Effect.as(PubSub.publishAll(hub, pending.splice(0)), value)
+    flush: Effect.suspend(() => held.length === 0 ? Effect.void : PubSub.publishAll(hub, held.splice(0)))
   }
 }
 
 /** The result of a transition: what the caller learns, the next state and what observers are told. */
 export type Step<A, S, C> = readonly [value: A, next: S, change?: C | undefined]
 
-/** A state that is only moved by pure transitions, each in one `Ref.modify`. */
+/** A state that is only moved by pure transitions, each of them in one synchronous step. */
 export interface Cell<S, C> {
-  readonly get: Effect.Effect<S>
-  /** Call it where it cannot be interrupted. */
-  readonly step: <A>(f: (state: S) => Step<A, S, C>) => Effect.Effect<A>
+  readonly get: () => S
+  readonly step: <A>(f: (state: S) => Step<A, S, C>) => A
+  readonly flush: Effect.Effect<void>
 }
 
 export const makeCell = <S, C>(initial: S, hub: PubSub.PubSub<C>): Cell<S, C> => {
-  const ref = Ref.unsafeMake(initial)
-  const outbox = makeOutbox(hub)
+  let state = initial
+  const { flush, note } = makeOutbox(hub)
   return {
-    get: Ref.get(ref),
-    step: (f) =>
-      Effect.flatMap(
-        Ref.modify(ref, (state) => {
-          const [value, next, change] = f(state)
-          if (change !== undefined) outbox.note(change)
-          return [value, next] as const
-        }),
-        outbox.flush
-      )
+    get: () => state,
+    step: (f) => {
+      const [value, next, change] = f(state)
+      state = next
+      if (change !== undefined) note(change)
+      return value
+    },
+    flush
   }
 }
 

@@ -1,4 +1,5 @@
 /** The limiter's handle: one deadline in a cell, and its options. */
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -47,43 +48,50 @@ export const makeHandle = (
 ): RateLimiter => {
   const cell = handle.makeCell<State, Change>({ until: 0n, epoch: 0, cleared: Deferred.unsafeMake(FiberId.none) }, hub)
   const now = Effect.clockWith((clock) => Effect.succeed(clock.unsafeCurrentTimeNanos()))
-  const until = Effect.zipWith(
-    cell.get,
-    now,
-    (state, at) => state.until > at ? Option.some(state.until) : Option.none()
-  )
-  const left = Effect.zipWith(cell.get, now, (state, at) => state.until > at ? state.until - at : 0n)
+  const leftOf = (clock: Clock.Clock): bigint => {
+    const { until } = cell.get()
+    if (until === 0n) return 0n
+    const at = clock.unsafeCurrentTimeNanos()
+    return until > at ? until - at : 0n
+  }
+  const left = Effect.clockWith((clock) => Effect.sync(() => leftOf(clock)))
 
-  const setBackoff: RateLimiter["setBackoff"] = (duration) =>
-    settings.enabled
-      ? Effect.uninterruptible(Effect.flatMap(now, (at) => {
-        const wanted = at + Option.getOrElse(Duration.toNanos(duration), () => forever)
-        const fresh = Deferred.unsafeMake<void>(FiberId.none)
-        return cell.step((state) => {
-          const waiting = state.until > at
-          const cleared = waiting ? state.cleared : fresh
-          if (wanted <= at || wanted <= state.until) return [undefined, { ...state, epoch: state.epoch + 1, cleared }]
-          const next: State = { until: wanted, epoch: state.epoch + 1, cleared }
-          return [undefined, next, {
-            _tag: "BackoffSet",
-            key,
-            duration: Duration.nanos(wanted - at),
-            extended: waiting
-          }]
-        })
-      }))
-      : Effect.void
+  const unsafeSetBackoff: RateLimiter["unsafeSetBackoff"] = (clock, duration) => {
+    if (!settings.enabled) return
+    const at = clock.unsafeCurrentTimeNanos()
+    const wanted = at + Option.getOrElse(Duration.toNanos(duration), () => forever)
+    cell.step((state) => {
+      const waiting = state.until > at
+      const cleared = waiting ? state.cleared : Deferred.unsafeMake<void>(FiberId.none)
+      if (wanted <= at || wanted <= state.until) return [undefined, { ...state, epoch: state.epoch + 1, cleared }]
+      const next: State = { until: wanted, epoch: state.epoch + 1, cleared }
+      return [undefined, next, {
+        _tag: "BackoffSet",
+        key,
+        duration: Duration.nanos(wanted - at),
+        extended: waiting
+      }]
+    })
+  }
 
-  const clear = (reason: "success" | "manual", applies: (state: State) => boolean): Effect.Effect<boolean> =>
-    Effect.uninterruptible(Effect.flatMap(now, (at) =>
-      Effect.flatMap(
-        cell.step<Deferred.Deferred<void> | undefined>((state) =>
-          state.until > at && applies(state)
-            ? [state.cleared, { ...state, until: 0n }, { _tag: "BackoffCleared", key, reason }]
-            : [undefined, state]
-        ),
-        (cleared) => cleared === undefined ? Effect.succeed(false) : Deferred.succeed(cleared, undefined)
-      )))
+  const clear = (clock: Clock.Clock, reason: "success" | "manual", epoch?: Epoch): boolean => {
+    if (leftOf(clock) === 0n) return false
+    const cleared = cell.step<Deferred.Deferred<void> | undefined>((state) =>
+      epoch === undefined || state.epoch === epoch
+        ? [state.cleared, { ...state, until: 0n }, { _tag: "BackoffCleared", key, reason }]
+        : [undefined, state]
+    )
+    if (cleared === undefined) return false
+    Deferred.unsafeDone(cleared, Effect.void)
+    return true
+  }
+
+  /** Runs a synchronous step, and tells the observers who are behind. */
+  const sync = <A>(f: (clock: Clock.Clock) => A): Effect.Effect<A> =>
+    Effect.uninterruptible(Effect.clockWith((clock) => {
+      const value = f(clock)
+      return Effect.as(cell.flush, value)
+    }))
 
   // Sleeps to the deadline as it is now, then looks again. A waiter that is called early because the back-off was cleared
   // still takes its random moment.
@@ -91,7 +99,8 @@ export const makeHandle = (
     Effect.flatMap(left, (nanos) => {
       if (nanos === 0n) return Effect.void
       const millis = Math.ceil(Number(nanos) / 1e6)
-      const sleep = Effect.zipWith(Random.next, cell.get, (u, { cleared }) => {
+      const sleep = Effect.map(Random.next, (u) => {
+        const { cleared } = cell.get()
         const late = Math.round(u * Math.min(settings.maxJitterMillis, settings.jitter * millis))
         return Deferred.await(cleared).pipe(
           Effect.timeoutOption(Math.min(millis + late, handle.maxSleepMillis)),
@@ -104,8 +113,8 @@ export const makeHandle = (
   const waitUpTo: RateLimiter["waitUpTo"] = (limit) =>
     Effect.flatMap(now, (start) => {
       const latest = start + Option.getOrElse(Duration.toNanos(limit), () => forever)
-      return wait(Effect.flatMap(Effect.zip(cell.get, left), ([state, nanos]) =>
-        state.until > latest
+      return wait(Effect.flatMap(left, (nanos) =>
+        cell.get().until > latest
           ? Effect.fail(refuse(key, Duration.nanos(nanos), Duration.decode(limit)))
           : Effect.void))
     })
@@ -114,12 +123,16 @@ export const makeHandle = (
     key,
     enabled: settings.enabled,
     shouldBackoff: Effect.map(left, (nanos) => nanos > 0n),
-    until,
+    until: Effect.map(left, (nanos) => nanos > 0n ? Option.some(cell.get().until) : Option.none()),
     remaining: Effect.map(left, Duration.nanos),
-    setBackoff,
-    clearBackoff: Effect.asVoid(clear("manual", () => true)),
-    started: Effect.map(cell.get, ({ epoch }) => epoch),
-    succeeded: (epoch) => clear("success", (state) => state.epoch === epoch),
+    unsafeRemaining: (clock) => Number(leftOf(clock)) / 1e6,
+    setBackoff: (duration) => sync((clock) => unsafeSetBackoff(clock, duration)),
+    unsafeSetBackoff,
+    clearBackoff: Effect.asVoid(sync((clock) => clear(clock, "manual"))),
+    started: Effect.sync(() => cell.get().epoch),
+    unsafeStarted: () => cell.get().epoch,
+    succeeded: (epoch) => sync((clock) => clear(clock, "success", epoch)),
+    unsafeSucceeded: (clock, epoch) => clear(clock, "success", epoch),
     waitForBackoff: wait(Effect.void),
     waitUpTo,
     changes: handle.subscribeKey(hub, key),

@@ -74,7 +74,7 @@ export const makeHandle = <E>(
     publish: (change) =>
       Effect.suspend(() => {
         outbox.note(change)
-        return outbox.flush(undefined)
+        return outbox.flush
       }),
     changes: handle.subscribeKey(hub, key),
     toJSON: () => ({ _id: "tinkex/RetryPolicy", key, ...settings })
@@ -96,7 +96,7 @@ export const retry = <A, E, R>(
           onRight: Effect.failCause,
           onLeft: (error) =>
             Effect.flatMap(
-              decide(attempt, error, policy, options, latest - handle.nowMillis(clock)),
+              decide(attempt, error, policy, options, options.left?.() ?? latest - handle.nowMillis(clock)),
               (delay) =>
                 Duration.isDuration(delay)
                   ? Effect.zipRight(Effect.sleep(delay), attemptFrom(attempt + 1))
@@ -120,17 +120,18 @@ const decide = <E>(
 ): Effect.Effect<Duration.Duration | StopReason> => {
   const worth = options.while ?? policy.while
   if (worth !== undefined && !worth(error)) return Effect.succeed("notRetryable")
-  if (attempt >= policy.maxAttempts) return Effect.succeed("attempts")
+  if (attempt >= (options.maxAttempts ?? policy.maxAttempts)) return Effect.succeed("attempts")
   const asked = Option.getOrElse((options.retryAfter ?? policy.retryAfter ?? Option.none)(error), () => Duration.zero)
   if (Duration.greaterThan(asked, policy.retryAfterCap)) return Effect.succeed("retryAfter")
   if (leftMillis <= 0 || Duration.toMillis(asked) > leftMillis) return Effect.succeed("deadline")
   return Effect.flatMap(policy.delay(attempt, asked), (drawn) => {
+    if (options.left !== undefined && Duration.toMillis(drawn) >= leftMillis) return Effect.succeed("deadline")
     const delay = Duration.millis(Math.min(Math.ceil(Duration.toMillis(drawn)), leftMillis, handle.maxSleepMillis))
     const retrying = Effect.zipRight(
       policy.publish({ _tag: "Retrying", key: policy.key, attempt, delay }),
       options.onRetry?.({ attempt, delay, error }) ?? Effect.void
     )
-    return (options.budget?.withdraw ?? Effect.void).pipe(
+    return (options.withdraw ?? options.budget?.withdraw ?? Effect.void).pipe(
       Effect.zipRight(Effect.as(retrying, delay)),
       Effect.catchTag("BudgetExhausted", () => Effect.succeed<StopReason>("budget"))
     )
