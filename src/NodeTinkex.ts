@@ -6,6 +6,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { SystemError } from "@effect/platform/Error"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -53,10 +54,15 @@ const agent = (connections: number, keepAliveTimeout: number) =>
  * training step waiting. `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are honoured, in either case of letters; this machine is
  * always reached directly.
  *
+ * Where undici is not whole, as in Bun, it is `fetch`, and the options have no effect.
+ *
  * @since 0.1.0
  * @category layers
  */
 export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClient.HttpClient, ConfigurationError> =>
+  HttpAgent.undiciIsWhole ? layerUndici(options) : FetchHttpClient.layer
+
+const layerUndici = (options: HttpOptions): Layer.Layer<HttpClient.HttpClient, ConfigurationError> =>
   NodeHttpClient.layerUndiciWithoutDispatcher.pipe(
     Layer.provide(Layer.scoped(
       NodeHttpClient.Dispatcher,

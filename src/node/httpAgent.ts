@@ -5,7 +5,10 @@ import type * as Scope from "effect/Scope"
 
 export interface Settings {
   readonly connections: number
-  /** In milliseconds. */
+  /** Bun puts a module of its own in the place of undici, whose agents can neither be composed nor ended. */
+export const undiciIsWhole = "compose" in Agent.prototype && "destroy" in Agent.prototype
+
+/** In milliseconds. */
   readonly keepAliveTimeout: number
 }
 
