@@ -3,12 +3,12 @@ import { Agent, type Dispatcher, EnvHttpProxyAgent } from "@effect/platform-node
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-export interface Settings {
-  readonly connections: number
-  /** Bun puts a module of its own in the place of undici, whose agents can neither be composed nor ended. */
+/** Bun puts a module of its own in the place of undici, whose agents can neither be composed nor ended. */
 export const undiciIsWhole = "compose" in Agent.prototype && "destroy" in Agent.prototype
 
-/** In milliseconds. */
+export interface Settings {
+  readonly connections: number
+  /** In milliseconds. */
   readonly keepAliveTimeout: number
 }
 
