@@ -54,20 +54,24 @@ export const kvDim = (config: ModelConfig): number => config.kvHeads * config.he
 /** Width of the fused projection: queries, then keys, then values. */
 export const qkvDim = (config: ModelConfig): number => queryDim(config) + 2 * kvDim(config)
 
+/** More than any model has: what a damaged file asks for beyond it is refused before anything is made for it. */
+const largest = {
+  vocabSize: 2 ** 21, // the samplers order tokens by numbers that hold no more
+  maxContext: 2 ** 24,
+  dModel: 2 ** 17,
+  layers: 2 ** 10,
+  heads: 2 ** 10,
+  kvHeads: 2 ** 10,
+  headDim: 2 ** 12,
+  ffnDim: 2 ** 20
+}
+
 /** What is wrong with a shape, or undefined. */
 export const configProblem = (config: ModelConfig): string | undefined => {
-  const dimensions = [
-    "vocabSize",
-    "maxContext",
-    "dModel",
-    "layers",
-    "heads",
-    "kvHeads",
-    "headDim",
-    "ffnDim"
-  ] as const
-  for (const key of dimensions) {
-    if (!Number.isInteger(config[key]) || config[key] < 1) return `${key} must be a positive integer`
+  for (const [key, most] of Object.entries(largest)) {
+    const value = config[key as keyof typeof largest] // the keys of `largest`
+    if (!Number.isInteger(value) || value < 1) return `${key} must be a positive integer`
+    if (value > most) return `${key} must be at most ${most}`
   }
   if (config.dModel % 4 !== 0 || config.ffnDim % 4 !== 0) return "dModel and ffnDim must be multiples of 4"
   if (config.headDim % 8 !== 0) return "headDim must be a multiple of 8"

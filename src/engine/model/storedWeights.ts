@@ -85,14 +85,14 @@ const layStored = (config: ModelConfig, source: SourceWeights, take: Take) => {
   return { weights, placed }
 }
 
-/** Bytes that the base weights of a model take. */
+/** Bytes that a model takes before it is used: its base weights and its rotary table. */
 export const storedBytes = (config: ModelConfig, source: SourceWeights): number => {
   let words = 0
   layStored(config, source, (count) => {
     words += Math.ceil(count / 16) * 16
     return 0
   })
-  return words * 4
+  return words * 4 + config.maxContext * config.headDim * 4
 }
 
 /** Where row `row` of a tensor belongs: llama.cpp's converter puts the two halves of a head's rotation beside each other. */
