@@ -7,7 +7,6 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import type { PlatformError } from "@effect/platform/Error"
 import type * as HttpClient from "@effect/platform/HttpClient"
-import type { ServeError } from "@effect/platform/HttpServerError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -78,7 +77,13 @@ export interface Options extends Omit<TinkexConfig.Options, "baseUrl">, Tinkex.S
  * @since 0.1.0
  * @category errors
  */
-export type StartError = ServeError | CheckpointError | EngineError | ModelFileError | PlatformError
+export type StartError =
+  | NodeServer.ListenError
+  | ServerConfig.SettingError
+  | CheckpointError
+  | EngineError
+  | ModelFileError
+  | PlatformError
 
 const serverNames = known<Pick<Options, "server" | "models">>("the embedded server", { server: true, models: true })
 
@@ -103,10 +108,10 @@ const engine = (options: WorkerEngine.WorkerEngineOptions = {}, models: Readonly
     )
   )
 
-const server = (options: ServerOptions = {}, models?: ReadonlyArray<LocalModel>) =>
+const server = ({ engine: engineOptions, ...options }: ServerOptions = {}, models?: ReadonlyArray<LocalModel>) =>
   Layer.effect(LocalServer, Effect.map(NodeServer.NodeServer, ({ url }) => ({ baseUrl: url }))).pipe(
     Layer.provide(NodeServer.layer(options)),
-    Layer.provide(engine(options.engine, models)),
+    Layer.provide(engine(engineOptions, models)),
     Layer.provide(NodeContext.layer)
   )
 
@@ -131,8 +136,15 @@ export const layerServer = (
     () => Layer.merge(server(options.server, options.models), shared(options))
   ))
 
+/** A client of this server has its key, unless it is to have another. */
+const clientOptions = (options: Options, baseUrl: string): TinkexConfig.Options => ({
+  ...(options.server?.apiKey === undefined ? {} : { apiKey: options.server.apiKey }),
+  ...configNames.pick(options),
+  baseUrl
+})
+
 /**
- * The embedded server with a client of it.
+ * The embedded server with a client of it, which has the server's key.
  *
  * @since 0.1.0
  * @category layers
@@ -147,7 +159,7 @@ export const layer = (
     configuredAll("a client with its server", [configNames, Names.shared, Names.http, serverNames], options),
     () =>
       Layer.unwrapEffect(
-        Effect.map(LocalServer, ({ baseUrl }) => ServiceClient.layer({ ...configNames.pick(options), baseUrl }))
+        Effect.map(LocalServer, ({ baseUrl }) => ServiceClient.layer(clientOptions(options, baseUrl)))
       ).pipe(Layer.provideMerge(layerServer({
         ...Names.shared.pick(options),
         ...Names.http.pick(options),

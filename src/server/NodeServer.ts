@@ -8,10 +8,10 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as HttpBody from "@effect/platform/HttpBody"
-import type { ServeError } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -19,11 +19,13 @@ import * as Stream from "effect/Stream"
 import * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Engine } from "../engine/Engine.js"
+import { known } from "../protocol/options.js"
 import { isReset } from "./app/faults.js"
 import type { CheckpointError } from "./checkpoints/CheckpointError.js"
+import { guarding } from "./http/browsers.js"
 import { Reached } from "./http/location.js"
 import * as Server from "./Server.js"
-import type * as ServerConfig from "./ServerConfig.js"
+import * as ServerConfig from "./ServerConfig.js"
 
 /**
  * Where to listen.
@@ -36,6 +38,34 @@ export interface ListenOptions {
   readonly host?: string | undefined
   /** Default 0: any free port, see `NodeServer.port`. */
   readonly port?: number | undefined
+  /**
+   * Names under which the server may be asked. Addresses, names without a dot and `host` need not be told. Other names are
+   * refused: a page in a browser could have made one of its own point here.
+   */
+  readonly allowedHosts?: ReadonlyArray<string> | undefined
+  /**
+   * Origins of web pages that may use the server, as `http://localhost:5173`; `*` for all. None unless given: requests of
+   * pages are refused.
+   */
+  readonly cors?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * The server cannot listen where it was told to.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  readonly host: string
+  readonly port: number
+  readonly detail: string
+  /** What the operating system called it, as `EADDRINUSE`. */
+  readonly code?: string | undefined
+}> {
+  override get message() {
+    return this.detail
+  }
 }
 
 /**
@@ -60,22 +90,34 @@ export class NodeServer extends Context.Tag("tinkex/NodeServer")<NodeServer, {
  */
 export const make = (
   options: ListenOptions = {}
-): Effect.Effect<Context.Tag.Service<NodeServer>, ServeError, Server.Server | Scope.Scope> =>
+): Effect.Effect<
+  Context.Tag.Service<NodeServer>,
+  ListenError | ServerConfig.SettingError,
+  Server.Server | Scope.Scope
+> =>
   Effect.gen(function*() {
     const server = yield* Server.Server
-    const host = options.host ?? "127.0.0.1"
+    const { host = "127.0.0.1" } = options
+    yield* check(options)
     const node = Http.createServer({ keepAliveTimeout: 65_000 })
-    const http = yield* NodeHttpServer.make(() => node, { host, port: options.port ?? 0 })
+    const http = yield* Effect.mapError(
+      NodeHttpServer.make(() => node, { host, port: options.port ?? 0 }),
+      ({ cause }) => listenError(host, options.port ?? 0, cause)
+    )
     const requests = new Set<Http.ServerResponse>()
     node.on("request", (_, response) => {
       requests.add(response)
       response.on("close", () => requests.delete(response))
     })
     yield* Effect.addFinalizer(() => Effect.zipRight(server.drain, close(node, requests)))
+    const guarded = guarding({
+      hosts: [host, ...options.allowedHosts ?? []],
+      origins: options.cors ?? []
+    })(server.app)
     yield* http.serve(
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
-        return Effect.provideService(server.app, Reached, reached(socket)).pipe(
+        return Effect.provideService(guarded, Reached, reached(socket)).pipe(
           Effect.map((response) => {
             if (isReset(response)) socket.destroy()
             return response.body._tag === "Stream" ? breaking(response, response.body, socket) : response
@@ -85,8 +127,45 @@ export const make = (
     )
     const { address } = http
     const port = address._tag === "TcpAddress" ? address.port : 0
-    return { host, port, url: urlOf(host, port) }
+    const url = urlOf(host, port)
+    if (!server.guarded && !isLoopback(host)) {
+      yield* Effect.logWarning(
+        `${url} can be reached from other machines and asks for no key: everybody there can train, read and delete. Set a key (--api-key), or listen on 127.0.0.1`
+      )
+    }
+    return { host, port, url }
   })
+
+const optionNames = known<ListenOptions>("listening", { host: true, port: true, allowedHosts: true, cors: true })
+
+const check = (options: ListenOptions): Effect.Effect<void, ServerConfig.SettingError> => {
+  const refuse = (field: string, expected: string, actual: unknown) =>
+    Effect.fail(new ServerConfig.SettingError({ field, expected, actual: String(actual) }))
+  const { cors = [], host, port = 0 } = options
+  if (host?.trim() === "") return refuse("host", "an address of this machine", "nothing")
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    return refuse("port", "a whole number from 0 to 65535", port)
+  }
+  const wrong = cors.find((origin) => origin !== "*" && !(URL.canParse(origin) && new URL(origin).origin === origin))
+  return wrong === undefined
+    ? Effect.void
+    : refuse("cors", "the origin of a page, as http://localhost:5173, or *", wrong)
+}
+
+const listenError = (host: string, port: number, cause: unknown): ListenError => {
+  const { code, message } = cause as NodeJS.ErrnoException // what Node's server fails with
+  const told: Readonly<Record<string, string>> = {
+    EADDRINUSE: `port ${port} of ${host} is taken by another program. Take another port, or 0 for any free one`,
+    EACCES: `port ${port} of ${host} is not for this user. Take one from 1024 up`,
+    EADDRNOTAVAIL: `${host} is no address of this machine`,
+    ENOTFOUND: `${host} is no address of this machine, and no name of one`,
+    EAI_AGAIN: `the name ${host} cannot be resolved now`
+  }
+  return new ListenError({ host, port, code, detail: `${told[code ?? ""] ?? message} (${code ?? "no code"})` })
+}
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host.endsWith(".localhost") || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host)
 
 const urlOf = (host: string, port: number): string => `http://${host.includes(":") ? `[${host}]` : host}:${port}`
 
@@ -145,10 +224,15 @@ export const layer = (
   options: ListenOptions & ServerConfig.Options = {}
 ): Layer.Layer<
   NodeServer | Server.Server,
-  ServeError | CheckpointError,
+  ListenError | ServerConfig.SettingError | CheckpointError,
   Engine
-> =>
-  Layer.scoped(NodeServer, make(options)).pipe(
-    Layer.provideMerge(Server.layer(options)),
+> => {
+  const listening = optionNames.pick(options)
+  const rest = Object.fromEntries(Object.entries(options).filter(([name]) => !Object.hasOwn(optionNames.names, name)))
+  return Layer.scoped(NodeServer, make(listening)).pipe(
+    Layer.provideMerge(Server.layer(rest)),
+    // what cannot be listened on is told before anything is opened
+    Layer.provide(Layer.effectDiscard(check(listening))),
     Layer.provide(Layer.merge(NodeFileSystem.layer, NodePath.layer))
   )
+}

@@ -38,6 +38,8 @@ export class Server extends Context.Tag("tinkex/Server")<Server, {
   readonly fetch: (request: Request) => Promise<Response>
   /** A client whose requests go straight to the application, without a socket, whatever host they name. */
   readonly client: HttpClient.HttpClient
+  /** Whether requests need a key. */
+  readonly guarded: boolean
   /** Every route, and whether it answers those who have no key. */
   readonly routes: ReadonlyArray<{ readonly method: string; readonly path: string; readonly open: boolean }>
   /** Makes polls that are being held answer now, so that connections can be closed. */
@@ -86,7 +88,8 @@ const make = Effect.gen(function*() {
     }
   })
   const { app, routes } = yield* App.make(stats, yield* CountedEngine.Work)
-  return { app, routes, ...(yield* Web.make(app)), drain: futures.release, stats }
+  const guarded = (yield* ServerConfig.ServerConfig).apiKey !== undefined
+  return { app, guarded, routes, ...(yield* Web.make(app)), drain: futures.release, stats }
 })
 
 /**
@@ -98,7 +101,11 @@ const make = Effect.gen(function*() {
  */
 export const layer = (
   options: ServerConfig.Options = {}
-): Layer.Layer<Server, CheckpointError, Engine | FileSystem.FileSystem | Path.Path> =>
+): Layer.Layer<
+  Server,
+  CheckpointError | ServerConfig.SettingError,
+  Engine | FileSystem.FileSystem | Path.Path
+> =>
   Layer.scoped(Server, make).pipe(
     Layer.provide(Runs.layer),
     Layer.provide(Samplers.layer),

@@ -4,9 +4,14 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { InvalidInput } from "../protocol/InvalidInput.js"
+import { known } from "../protocol/options.js"
 import * as Service from "../protocol/Service.js"
 
 /**
@@ -138,7 +143,105 @@ export const make = (options: Options = {}): Context.Tag.Service<ServerConfig> =
 })
 
 /**
+ * A setting that cannot be. Nothing was started.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class SettingError extends Data.TaggedError("SettingError")<{
+  readonly field: string
+  readonly expected: string
+  readonly actual: string
+}> {
+  override get message() {
+    return `${this.field}: expected ${this.expected}, got ${this.actual}`
+  }
+}
+
+/**
+ * Refuses settings that cannot be, and names that none of them has.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const check = (options: Options): Effect.Effect<void, SettingError> =>
+  Effect.gen(function*() {
+    const refuse = (field: string, expected: string, actual: string) => new SettingError({ field, expected, actual })
+    yield* Effect.try({
+      try: () => {
+        optionNames(options)
+        limitNames(options.limits, "limits")
+      },
+      // nothing else is thrown by the checks of names
+      catch: (cause) => new SettingError(cause as InvalidInput)
+    })
+    const { apiKey, limits = {}, publicUrl } = options
+    if (apiKey !== undefined) {
+      const key = Redacted.value(apiKey)
+      if (!/^[!-~]+$/.test(key)) {
+        return yield* refuse(
+          "apiKey",
+          "a key of printable characters",
+          key.trim() === "" ? "an empty one" : "another text"
+        )
+      }
+    }
+    if (publicUrl !== undefined && !/^https?:\/\/[^/?#]+[^?#]*$/.test(publicUrl)) {
+      return yield* refuse("publicUrl", "the beginning of a URL, as https://host/path", publicUrl)
+    }
+    for (const field of durations) {
+      const given = options[field]
+      if (given !== undefined && Option.isNone(Duration.decodeUnknown(given))) {
+        return yield* refuse(field, "a duration, as \"30 seconds\"", String(given))
+      }
+    }
+    for (const [name, value] of Object.entries(limits)) {
+      if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {
+        return yield* refuse(`limits.${name}`, "a whole number from 1", String(value))
+      }
+    }
+  })
+
+const durations = ["longPoll", "resultRetention", "sessionExpiry", "gapTimeout"] as const
+
+const optionNames = known<Options>("the server", {
+  dataDir: true,
+  apiKey: true,
+  publicUrl: true,
+  strictLoad: true,
+  longPoll: true,
+  resultRetention: true,
+  sessionExpiry: true,
+  gapTimeout: true,
+  aliases: true,
+  clientConfig: true,
+  limits: true
+})
+
+const limitNames = known<Limits>("the server's limits", {
+  bodyBytes: true,
+  uploadBytes: true,
+  models: true,
+  samplers: true,
+  queuedOperations: true,
+  queuedSamples: true,
+  concurrentSamples: true,
+  sessions: true,
+  inlineResultBytes: true,
+  resultBytes: true,
+  unreadResultBytes: true
+})
+
+/**
+ * Those of the given options that are the server's.
+ *
+ * @internal
+ */
+export const pick = optionNames.pick
+
+/**
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<ServerConfig> => Layer.sync(ServerConfig, () => make(options))
+export const layer = (options: Options = {}): Layer.Layer<ServerConfig, SettingError> =>
+  Layer.effect(ServerConfig, Effect.map(check(options), () => make(options)))

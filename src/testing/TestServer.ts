@@ -56,7 +56,11 @@ const files = (options: ServerConfig.Options | undefined) =>
  */
 export const layerWithoutEngine = (
   options: Omit<Options, keyof TinkexConfig.Options | "engine"> = {}
-): Layer.Layer<Server.Server | HttpClient.HttpClient | Tinkex.Shared, TinkexError | CheckpointError, Engine> =>
+): Layer.Layer<
+  Server.Server | HttpClient.HttpClient | Tinkex.Shared,
+  TinkexError | CheckpointError | ServerConfig.SettingError,
+  Engine
+> =>
   Tinkex.layerShared({ ...Names.shared.pick(options), tokenizers: options.tokenizers ?? Tokenizers.layer }).pipe(
     Layer.provideMerge(Layer.effect(HttpClient.HttpClient, Effect.map(Server.Server, ({ client }) => client))),
     Layer.provideMerge(Server.layer(options.server)),
@@ -74,11 +78,11 @@ export const layerServer = (
   options: Omit<Options, keyof TinkexConfig.Options> = {}
 ): Layer.Layer<
   Server.Server | HttpClient.HttpClient | Tinkex.Shared,
-  TinkexError | CheckpointError | EngineError
+  TinkexError | CheckpointError | ServerConfig.SettingError | EngineError
 > => Layer.provide(layerWithoutEngine(options), InProcessEngine.layer(options.engine))
 
 /**
- * The server with a client of it.
+ * The server with a client of it, which has the server's key unless it is given another.
  *
  * @since 0.1.0
  * @category layers
@@ -87,5 +91,13 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<
   Server.Server | HttpClient.HttpClient | Tinkex.Shared | ServiceClient.ServiceClient,
-  TinkexError | CheckpointError | EngineError
-> => Layer.provideMerge(ServiceClient.layer({ ...configNames.pick(options), baseUrl }), layerServer(options))
+  TinkexError | CheckpointError | ServerConfig.SettingError | EngineError
+> =>
+  Layer.provideMerge(
+    ServiceClient.layer({
+      ...(options.server?.apiKey === undefined ? {} : { apiKey: options.server.apiKey }),
+      ...configNames.pick(options),
+      baseUrl
+    }),
+    layerServer(options)
+  )

@@ -31,7 +31,7 @@ const open = (dataDir: string, decide: (point: FaultPoint) => ReadonlyArray<Faul
     const scope = yield* Scope.make()
     const context = yield* Layer.buildWithScope(
       CheckpointStore.layer.pipe(
-        Layer.provide(ServerConfig.layer({ dataDir })),
+        Layer.provide(Layer.orDie(ServerConfig.layer({ dataDir }))),
         Layer.provide(platform),
         Layer.provide(Layer.succeed(FaultInjector, (point: FaultPoint) => Effect.sync(() => decide(point))))
       ),

@@ -74,7 +74,7 @@ describe("NodeServer", () => {
       const saved = yield* node.call("POST", "/save_weights", { model_id: model, path: "one", seq_id: 1 })
       yield* node.call("POST", "/retrieve_future", { request_id: saved.body.request_id })
       const path = `/api/v1/training_runs/${model}/checkpoints/weights/one/archive`
-      const headers = { host: "evil.example", "x-forwarded-host": "evil.example", "x-forwarded-proto": "https" }
+      const headers = { host: "evil.localhost", "x-forwarded-host": "evil.example", "x-forwarded-proto": "https" }
       const { location, text } = yield* Effect.promise(() =>
         new Promise<{ location: string; text: string }>((resolve, reject) => {
           const request = Http.get({ host: "127.0.0.1", port: node.port, path, headers }, (response) => {

@@ -2,8 +2,10 @@
  * Runs the server until the process is told to end.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as ModelFiles from "../../engine/files/ModelFiles.js"
@@ -62,12 +64,31 @@ const readAliases = (given: ReadonlyArray<string>, models: ReadonlyArray<ModelDe
     (pairs) => Object.fromEntries(pairs)
   )
 
+/** Settings are told by the name that was typed. */
+const flagOf = (field: string): string => `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+
+/** What the server logs, on stderr: the time, how grave it is, what happened. */
+const serverLog = (terminal: typeof Terminal.Service) =>
+  Layer.mergeAll(
+    Logger.remove(Logger.defaultLogger),
+    // the one that the runtime put in its place
+    Logger.remove(Logger.prettyLoggerDefault),
+    Logger.add(Logger.make(({ cause, date, logLevel, message }) => {
+      const text = Array.isArray(message) ? message.map(String).join(" ") : String(message)
+      const more = Cause.isEmpty(cause) ? "" : `\n${Cause.pretty(cause)}`
+      Effect.runFork(terminal.note(`${date.toISOString()} ${logLevel.label.toLowerCase()}: ${text}${more}`))
+    }))
+  )
+
 export const runServer = (args: {
   readonly host: string
   readonly port: number
   readonly dataDir: Option.Option<string>
   readonly apiKey: Option.Option<Redacted.Redacted>
   readonly workers: number
+  readonly allowHost: ReadonlyArray<string>
+  readonly cors: ReadonlyArray<string>
+  readonly publicUrl: Option.Option<string>
   readonly strictLoad: boolean
   readonly model: ReadonlyArray<string>
   readonly alias: ReadonlyArray<string>
@@ -76,6 +97,7 @@ export const runServer = (args: {
 }) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal
+    if (args.workers < 1) return yield* new Failed({ message: `--workers: expected at least 1, got ${args.workers}` })
     const script = yield* Effect.transposeMapOption(args.faults, readScript)
     const models = [...builtIn, ...(yield* openModels(args.model, Option.getOrUndefined(args.weights)))]
     const aliases = yield* readAliases(args.alias, models)
@@ -86,18 +108,28 @@ export const runServer = (args: {
       if (Option.isSome(args.faults)) yield* terminal.print(`misbehaving as ${args.faults.value} says`)
       return yield* Effect.never
     })
-    return yield* Effect.provide(
-      listen,
-      NodeServer.layer({
-        host: args.host,
-        port: args.port,
-        dataDir: Option.getOrUndefined(args.dataDir),
-        apiKey: Option.getOrUndefined(args.apiKey),
-        strictLoad: args.strictLoad,
-        aliases
-      }).pipe(
-        Layer.provide(WorkerEngine.layer({ workers: args.workers, models })),
-        Layer.provide(Option.match(script, { onNone: () => Layer.empty, onSome: FaultScript.layer }))
-      )
+    return yield* Effect.mapError(
+      Effect.provide(
+        listen,
+        NodeServer.layer({
+          host: args.host,
+          port: args.port,
+          dataDir: Option.getOrUndefined(args.dataDir),
+          apiKey: Option.getOrUndefined(args.apiKey),
+          allowedHosts: args.allowHost,
+          cors: args.cors,
+          publicUrl: Option.getOrUndefined(args.publicUrl),
+          strictLoad: args.strictLoad,
+          aliases
+        }).pipe(
+          Layer.provide(serverLog(terminal)),
+          Layer.provide(WorkerEngine.layer({ workers: args.workers, models })),
+          Layer.provide(Option.match(script, { onNone: () => Layer.empty, onSome: FaultScript.layer }))
+        )
+      ),
+      (error) =>
+        error._tag === "SettingError"
+          ? new Failed({ message: `${flagOf(error.field)}: expected ${error.expected}, got ${error.actual}` })
+          : error
     )
   })

@@ -5,6 +5,7 @@
  */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 
 const options = {
@@ -13,17 +14,36 @@ const options = {
     Options.withDescription("Address to listen on; 0.0.0.0 lets other machines in (then set --api-key)")
   ),
   port: Options.integer("port").pipe(Options.withDefault(8787), Options.withDescription("Port; 0 takes any free one")),
-  dataDir: Options.directory("data-dir").pipe(
+  dataDir: Options.text("data-dir").pipe(
     Options.optional,
     Options.withDescription("Where checkpoints and runs are kept; without it they go with the server")
   ),
   apiKey: Options.redacted("api-key").pipe(
+    Options.withFallbackConfig(Config.redacted("TINKEX_SERVE_API_KEY")),
     Options.optional,
-    Options.withDescription("The key that requests must carry; without it any key, and none, will do")
+    Options.withDescription(
+      "The key that requests must carry; without it any key, and none, will do. Better in TINKEX_SERVE_API_KEY"
+    )
   ),
   workers: Options.integer("workers").pipe(
     Options.withDefault(1),
     Options.withDescription("Threads that train and sample")
+  ),
+  allowHost: Options.text("allow-host").pipe(
+    Options.repeated,
+    Options.withDescription(
+      "Another name under which the server may be asked; addresses and names without a dot always may"
+    )
+  ),
+  cors: Options.text("cors").pipe(
+    Options.repeated,
+    Options.withDescription(
+      "Origin of web pages that may use the server, as http://localhost:5173; * for all. Default: none"
+    )
+  ),
+  publicUrl: Options.text("public-url").pipe(
+    Options.optional,
+    Options.withDescription("How links to files begin, for a server behind a proxy, as https://host/path")
   ),
   strictLoad: Options.boolean("strict-load").pipe(
     Options.withDescription("Take load_weights only as a run's first operation, as the hosted service does")
