@@ -89,6 +89,9 @@ const all = (datum: Datum.Datum): ReadonlyArray<number> => {
   return [...input, Number(targets.at(-1) ?? 0)]
 }
 
+/** References of so many steps are kept: more than are ever under way. */
+const kept = 64
+
 const ReferencePath = Schema.Struct({ path: Schema.String })
 
 /**
@@ -113,16 +116,20 @@ export const dpo = <E = never, R = never>(
     )
     const target: SamplingClient.ModelOptions = options.reference ?? { modelPath: saved?.path ?? "" }
 
-    const references = new Map<Datum.Datum, ReadonlyArray<number | null>>()
+    /** By step, one list for each datum. A step that is made again after a recovery is asked for again. */
+    const references = new Map<number, ReadonlyArray<ReadonlyArray<number | null>>>()
     const batch = (context: Run.StepContext): Effect.Effect<ReadonlyArray<Datum.Datum>, E | TinkexError, R> =>
       Effect.gen(function*() {
         const chosen = yield* pairs.batch(context.step, run.seed)
         const data = chosen.flatMap((pair) => [pair.chosen, pair.rejected])
-        yield* Effect.scoped(Effect.flatMap(context.service.createSamplingClient(target), (reference) =>
-          Effect.forEach(data, (datum) =>
-            Effect.map(reference.computeLogprobs(all(datum)), (logprobs) => {
-              references.set(datum, logprobs.slice(1))
-            }), { concurrency: 64, discard: true })))
+        const logprobs = yield* Effect.scoped(
+          Effect.flatMap(context.service.createSamplingClient(target), (reference) =>
+            Effect.forEach(data, (datum) =>
+              Effect.map(reference.computeLogprobs(all(datum)), (list) =>
+                list.slice(1)), { concurrency: 64 }))
+        )
+        references.set(context.step, logprobs)
+        references.delete(context.step - kept)
         return data
       })
     return yield* run.train<E | TinkexError, R>({
@@ -130,20 +137,19 @@ export const dpo = <E = never, R = never>(
       batchesPerEpoch: pairs.batchesPerEpoch,
       total,
       prefetch: 1,
-      loss: (client, data) =>
+      loss: (client, data, { step }) =>
         Effect.map(
           CustomLoss.forwardBackwardCustom(
             client,
             data,
             CustomLoss.dpo({
               beta,
-              reference: (datum) =>
-                references.get(datum) ?? []
+              reference: (_, index) =>
+                references.get(step)?.[index] ?? []
             })
           ),
-          (future) => {
-            for (const datum of data) references.delete(datum)
-            return Future.map(future, ({ loss, metrics }) => ({
+          (future) =>
+            Future.map(future, ({ loss, metrics }) => ({
               metrics: {
                 dpo_loss: loss,
                 accuracy: metrics["dpo.accuracy"] ?? 0,
@@ -151,7 +157,6 @@ export const dpo = <E = never, R = never>(
                 num_pairs: data.length / 2
               }
             }))
-          }
         ),
       adam: { learningRate: typeof rate === "number" ? Schedule.linear(rate, total) : rate, eps: 1e-8 },
       checkpoint: options.checkpoint ?? { every: 20, keep: 3 },

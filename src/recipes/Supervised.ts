@@ -160,12 +160,8 @@ export const train = <E = never, R = never>(
       checkpoint: options.checkpoint ?? { every: 20, keep: 3 },
       depth: options.depth,
       metrics: ({ data, output }) => {
-        const loss = lossOf(data, output.lossFnOutputs ?? [], tokenizer)
-        return {
-          train_mean_nll: loss.nll,
-          ...(loss.bpb === undefined ? {} : { train_mean_bpb: loss.bpb }),
-          num_loss_tokens: loss.tokens
-        }
+        const { bpb } = lossOf(data, output.lossFnOutputs ?? [], tokenizer)
+        return bpb === undefined ? {} : { train_mean_bpb: bpb }
       },
       evaluate: heldOut.length === 0 ? undefined : {
         every: options.evaluateEvery ?? 10,
