@@ -25,6 +25,7 @@ const run = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): Promise<
 /** What each example must say, so that one that ends early does not pass. */
 const expected: Readonly<Record<string, RegExp>> = {
   "batch-training.ts": /item 2: loss \d/,
+  "chat-finetune.ts": /Who are you\? I am Tink, a tiny model\. \(stop\)/,
   "checkpoints.ts": /downloaded \S+/,
   "concurrent-sampling.ts": /200 samples/,
   "custom-engine.ts": /step 20: loss \d+[\s\S]*the c/,

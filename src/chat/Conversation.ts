@@ -334,26 +334,8 @@ export const toDataStream =
  * @since 0.2.0
  * @category combinators
  */
-export const toData = (renderer: Renderer, options: ToDataOptions = {}): ToData => {
-  type Data<E, R> = Effect.Effect<ReadonlyArray<Datum.Datum>, E | InvalidInput, R>
-  function collect(conversations: Iterable<Conversation>): Data<never, never>
-  function collect<E, R>(conversations: Stream.Stream<Conversation, E, R>): Data<E, R>
-  function collect<E, R>(conversations: Iterable<Conversation> | Stream.Stream<Conversation, E, R>): Data<E, R> {
-    const stream = Symbol.iterator in conversations ? Stream.fromIterable(conversations) : conversations
-    return Effect.map(Stream.runCollect(toDataStream(renderer, options)(stream)), (chunk) => Array.from(chunk))
-  }
-  return collect
-}
-
-/**
- * Makes the training data of a list, or of a stream.
- *
- * @since 0.2.0
- * @category models
- */
-export interface ToData {
-  (conversations: Iterable<Conversation>): Effect.Effect<ReadonlyArray<Datum.Datum>, InvalidInput>
-  <E, R>(
-    conversations: Stream.Stream<Conversation, E, R>
-  ): Effect.Effect<ReadonlyArray<Datum.Datum>, E | InvalidInput, R>
-}
+export const toData = (renderer: Renderer, options: ToDataOptions = {}) =>
+<E, R>(
+  conversations: Stream.Stream<Conversation, E, R>
+): Effect.Effect<ReadonlyArray<Datum.Datum>, E | InvalidInput, R> =>
+  Effect.map(Stream.runCollect(toDataStream(renderer, options)(conversations)), (chunk) => Array.from(chunk))

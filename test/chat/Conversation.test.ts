@@ -175,7 +175,7 @@ describe("toData", () => {
   it.effect("makes one datum of a conversation, or one of each message", () =>
     Effect.gen(function*() {
       const renderer = yield* Renderer.make("nano", Tokenizer.nano)
-      const [datum, ...others] = yield* Conversation.toData(renderer)([conversation])
+      const [datum, ...others] = yield* Conversation.toData(renderer)(Stream.make(conversation))
       assert.strictEqual(others.length, 0)
       assert.include(Preview.toText(datum!, Tokenizer.nano.decode), "assistant⏎[2<|im_end|>]")
       assert.include(Preview.toText(datum!, Tokenizer.nano.decode), "assistant⏎[4<|im_end|>]")
@@ -193,20 +193,20 @@ describe("toData", () => {
   it.effect("cuts, weighs and refuses what has nothing to learn", () =>
     Effect.gen(function*() {
       const renderer = yield* Renderer.make("nano", Tokenizer.nano)
-      const whole = yield* Conversation.toData(renderer, { reduction: "mean" })([conversation])
+      const whole = yield* Conversation.toData(renderer, { reduction: "mean" })(Stream.make(conversation))
       const weights = TensorData.toArray(whole[0]!.lossFnInputs["weights"]!)
       assert.closeTo(weights.reduce((sum, weight) => sum + weight, 0), 1, 1e-6)
       const length = ModelInput.length(whole[0]!.modelInput)
-      const cut = yield* Conversation.toData(renderer, { maxLength: length - 5 })([conversation])
+      const cut = yield* Conversation.toData(renderer, { maxLength: length - 5 })(Stream.make(conversation))
       assert.strictEqual(ModelInput.length(cut[0]!.modelInput), length - 6)
-      const error = yield* Effect.flip(Conversation.toData(renderer, { maxLength: 5 })([conversation]))
+      const error = yield* Effect.flip(Conversation.toData(renderer, { maxLength: 5 })(Stream.make(conversation)))
       assert.instanceOf(error, InvalidInput)
       assert.match(error.message, /chat\.jsonl, line 7\.messages: expected something to learn .* within 5 tokens/)
-      const skipped = yield* Conversation.toData(renderer, { maxLength: 5, onEmpty: "skip" })([conversation])
+      const skipped = yield* Conversation.toData(renderer, { maxLength: 5, onEmpty: "skip" })(Stream.make(conversation))
       assert.deepStrictEqual(skipped, [])
       const misspelt = yield* Effect.flip(
         // a name that TypeScript refuses
-        Conversation.toData(renderer, { max_length: 5 } as Conversation.ToDataOptions)([conversation])
+        Conversation.toData(renderer, { max_length: 5 } as Conversation.ToDataOptions)(Stream.make(conversation))
       )
       assert.match(misspelt.message, /maxLength/)
     }))
