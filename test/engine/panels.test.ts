@@ -20,6 +20,17 @@ import { wave } from "./models.js"
 
 const get = Either.getOrThrow
 
+/** Whether products and sums are rounded once: the variant of this runtime, and the machine's instructions for it. */
+const fused = (() => {
+  const kernels = makeKernels()
+  const at = get(kernels.allocate(5))
+  // -1 + (1 + t) (1 - t) is -t^2, unless the product is rounded first.
+  const t = 2 ** -13
+  kernels.floats(at, 5).set([-1, 1 + t, 1, 1 - t])
+  kernels.gemm(1, 1, 2, at, 2, 1, at + 8, 1, 1, at + 16, 1, 1, 0)
+  return kernels.floats(at, 5)[4] !== 0
+})()
+
 /** Stores a matrix; gives it with the row-major numbers that it then stands for. */
 const store = (form: Form, output: number, input: number) => {
   const kernels = makeKernels()
@@ -34,7 +45,8 @@ const store = (form: Form, output: number, input: number) => {
       storeBlocks(kernels, panels, row, blocks)
       numbers.forEach((_, i) => {
         const block = Math.floor(i / 32)
-        numbers[i] = Math.fround(blocks.scale[block]! * blocks.q[i]!) + blocks.min[block]!
+        const [scale, q, min] = [blocks.scale[block]!, blocks.q[i]!, blocks.min[block]!]
+        numbers[i] = fused ? scale * q + min : Math.fround(scale * q) + min
       })
     } else {
       storeFloats(kernels, panels, row, numbers)

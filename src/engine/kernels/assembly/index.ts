@@ -9,7 +9,7 @@ export {
   rmsNorm,
   rmsNormBackward
 } from "./norm"
-export { embedPanels, gemmPanels, gemmPanelsTransposed } from "./panels"
+export { embedPanels, gemmPanels, gemmPanelsTransposed, rowBlocks, rowHalves } from "./panels"
 export { attentionBackward, attentionForward, attentionScratch } from "./attention"
 export { gatherLogprobs, logitGradient, logSumExp } from "./softmax"
 export {

@@ -6,8 +6,10 @@
 // the bits that `gemm` gives for the unpacked weights.
 
 import { multiplyPanels } from "./gemm"
+import { fma } from "./math"
 import { transpose } from "./pack"
-import { KC, NC, packedA, packedB } from "./scratch"
+import { KC, NC, packedA, packedB, tile } from "./scratch"
+import { emit } from "./tiles"
 
 /** Bytes of a panel over k inputs. */
 // @ts-ignore: decorator
@@ -18,13 +20,25 @@ function panelBytes(form: i32, k: i32): usize {
   return usize((k + 31) >> 5) * 320
 }
 
-/** Four halves in the low bits of four lanes as floats. Neither infinities nor NaN are expected. */
+/** Four halves, each in the high bits of a lane over zeros, as floats. Neither infinities nor NaN are expected. */
 // @ts-ignore: decorator
 @inline
 function fromHalf4(h: v128): v128 {
-  const sign = i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16)
-  const magnitude = i32x4.shl(v128.and(h, i32x4.splat(0x7fff)), 13)
-  return v128.or(f32x4.mul(magnitude, f32x4.splat(5.192296858534828e33)), sign)
+  // Sign, five bits of exponent and the mantissa where a float has them; the product mends the exponent's bias.
+  const bits = v128.and(i32x4.shr_s(h, 3), i32x4.splat(0x8fffe000))
+  return f32x4.mul(bits, f32x4.splat(5.192296858534828e33))
+}
+
+// @ts-ignore: decorator
+@inline
+function lowHalves(h: v128): v128 {
+  return fromHalf4(v128.shuffle<i16>(i32x4.splat(0), h, 0, 8, 1, 9, 2, 10, 3, 11))
+}
+
+// @ts-ignore: decorator
+@inline
+function highHalves(h: v128): v128 {
+  return fromHalf4(v128.shuffle<i16>(i32x4.splat(0), h, 4, 12, 5, 13, 6, 14, 7, 15))
 }
 
 /** Writes inputs `k0` to `k0 + kc` of a panel as float32 `[kc][8]`; k0 is a multiple of 32. */
@@ -38,8 +52,8 @@ function unpack(form: i32, panel: usize, k0: i32, kc: i32, to: usize): void {
     let from = panel + (usize(k0) << 4)
     while (to < end) {
       const h = v128.load(from)
-      v128.store(to, fromHalf4(i32x4.extend_low_i16x8_u(h)))
-      v128.store(to, fromHalf4(i32x4.extend_high_i16x8_u(h)), 16)
+      v128.store(to, lowHalves(h))
+      v128.store(to, highHalves(h), 16)
       from += 16
       to += 32
     }
@@ -56,11 +70,102 @@ function unpack(form: i32, panel: usize, k0: i32, kc: i32, to: usize): void {
       const wide = v128.load_ext<i8>(q)
       const low = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide))
       const high = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide))
-      v128.store(to, f32x4.add(f32x4.mul(low, s0), m0))
-      v128.store(to, f32x4.add(f32x4.mul(high, s1), m1), 16)
+      v128.store(to, fma(m0, low, s0))
+      v128.store(to, fma(m1, high, s1), 16)
       q += 8
     }
     block += 320
+  }
+}
+
+/** One row against 4 panels of halves, `bytes` from one to the next: 32 sums into `tile`. */
+export function rowHalves(kc: i32, a: usize, panel: usize, bytes: usize): void {
+  let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0
+  let p1 = panel + bytes, p2 = p1 + bytes, p3 = p2 + bytes
+  for (const end = a + (usize(kc) << 2); a < end; a += 4) {
+    const x = v128.load32_splat(a)
+    let h = v128.load(panel)
+    c0 = fma(c0, x, lowHalves(h))
+    c1 = fma(c1, x, highHalves(h))
+    h = v128.load(p1)
+    c2 = fma(c2, x, lowHalves(h))
+    c3 = fma(c3, x, highHalves(h))
+    h = v128.load(p2)
+    c4 = fma(c4, x, lowHalves(h))
+    c5 = fma(c5, x, highHalves(h))
+    h = v128.load(p3)
+    c6 = fma(c6, x, lowHalves(h))
+    c7 = fma(c7, x, highHalves(h))
+    panel += 16
+    p1 += 16
+    p2 += 16
+    p3 += 16
+  }
+  const t = tile
+  v128.store(t, c0)
+  v128.store(t, c1, 16)
+  v128.store(t, c2, 32)
+  v128.store(t, c3, 48)
+  v128.store(t, c4, 64)
+  v128.store(t, c5, 80)
+  v128.store(t, c6, 96)
+  v128.store(t, c7, 112)
+}
+
+/** One row against 2 panels of 8-bit blocks: 16 sums into `tile`. */
+export function rowBlocks(kc: i32, a: usize, panel: usize, bytes: usize): void {
+  let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0
+  let other = panel + bytes
+  const end = a + (usize(kc) << 2)
+  while (a < end) {
+    const s0 = v128.load(panel), s1 = v128.load(panel, 16), m0 = v128.load(panel, 32), m1 = v128.load(panel, 48)
+    const s2 = v128.load(other), s3 = v128.load(other, 16), m2 = v128.load(other, 32), m3 = v128.load(other, 48)
+    let q = panel + 64
+    let r = other + 64
+    for (const stop = min(end, a + 128); a < stop; a += 4) {
+      const x = v128.load32_splat(a)
+      let wide = v128.load_ext<i8>(q)
+      c0 = fma(c0, x, fma(m0, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide)), s0))
+      c1 = fma(c1, x, fma(m1, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide)), s1))
+      wide = v128.load_ext<i8>(r)
+      c2 = fma(c2, x, fma(m2, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide)), s2))
+      c3 = fma(c3, x, fma(m3, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide)), s3))
+      q += 8
+      r += 8
+    }
+    panel += 320
+    other += 320
+  }
+  const t = tile
+  v128.store(t, c0)
+  v128.store(t, c1, 16)
+  v128.store(t, c2, 32)
+  v128.store(t, c3, 48)
+}
+
+/** One row against whole fours of panels that need unpacking, unpacked in registers; each is read from front to back. */
+function multiplyRow(
+  n: i32,
+  k: i32,
+  a: usize,
+  panels: usize,
+  bytes: usize,
+  form: i32,
+  c: usize,
+  alpha: f32,
+  accumulate: bool
+): void {
+  const together = form == 1 ? 4 : 2
+  for (let j = 0; j < n; j += together << 3) {
+    for (let k0 = 0; k0 < k; k0 += KC) {
+      const kc = min(KC, k - k0)
+      const x = a + (usize(k0) << 2)
+      if (form == 1) rowHalves(kc, x, panels + (usize(k0) << 4), bytes)
+      else rowBlocks(kc, x, panels + usize(k0 >> 5) * 320, bytes)
+      emit(together, 8, c, 32, alpha, accumulate || k0 > 0)
+    }
+    panels += bytes * together
+    c += usize(together) << 5
   }
 }
 
@@ -82,6 +187,16 @@ export function gemmPanels(
 ): void {
   const stride = usize(ldc) << 2
   const bytes = panelBytes(form, k)
+  // Without fused products the sums of a row of blocks do not fit into the registers.
+  const inRegisters = form == 1 || (form == 2 && ASC_FEATURE_RELAXED_SIMD)
+  if (inRegisters && m == 1 && n >= 32) {
+    const whole = n & ~31
+    multiplyRow(whole, k, a, panels, bytes, form, c, alpha, accumulate)
+    if (whole == n) return
+    n -= whole
+    panels += usize(whole >> 3) * bytes
+    c += usize(whole) << 2
+  }
   // With few rows it is the reading of the weights that takes the time: each stretch is read once, from front to back.
   const width = m <= 16 ? 32 : NC
   for (let j0 = 0; j0 < n; j0 += width) {
