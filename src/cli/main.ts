@@ -54,8 +54,6 @@ let interrupted = 130
 process.once("SIGTERM", () => {
   interrupted = 143
 })
-// whoever reads the output has seen enough
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
 
 const [node = "node", program = "tinkex", ...args] = process.argv
 

@@ -32,6 +32,14 @@ export const kindOf = (u: unknown): string => {
   }
 }
 
+/** The value of a setting, for a message: never for prompts, tokens, tensors and keys. */
+export const shown = (setting: unknown): string =>
+  typeof setting === "number" || typeof setting === "bigint" || typeof setting === "boolean"
+    ? String(setting)
+    : typeof setting === "string"
+    ? JSON.stringify(setting.length > 40 ? `${setting.slice(0, 39)}…` : setting)
+    : kindOf(setting)
+
 const maxInt32 = 0x7fffffff
 
 const isList = (u: unknown): u is ArrayLike<unknown> =>

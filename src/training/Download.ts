@@ -87,9 +87,10 @@ export const download: (
 > = internal.download
 
 /**
- * The name of the folder of a checkpoint: `tinker://run/weights/a` gives `run_weights_a`.
+ * The name of the folder of a checkpoint: `tinker://run:train:0/weights/a` gives `run_train_0_weights_a`. It holds nothing that
+ * some system does not allow in a name.
  *
  * @since 0.1.0
  * @category getters
  */
-export const folderOf: (path: string) => Effect.Effect<string, TinkexError, Path.Path> = internal.folderOf
+export const folderOf: (path: string) => Effect.Effect<string, TinkexError> = internal.folderOf

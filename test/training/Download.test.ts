@@ -13,7 +13,7 @@ import * as Download from "../../src/training/Download.js"
 import { entry, tar } from "./fixtures/tar.js"
 
 const path = "tinker://run:train:0/sampler_weights/a"
-const folder = "run:train:0_sampler_weights_a"
+const folder = "run_train_0_sampler_weights_a"
 
 /** How one request for the bytes goes: what it answers, and after how many bytes it breaks. */
 interface Reply {

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { InvalidInput } from "../../protocol/InvalidInput.js"
+import { shown } from "../../protocol/numbers.js"
 import type { Options, SamplingRetry, Settings } from "../../TinkexConfig.js"
 import { ConfigurationError } from "../../TinkexError.js"
 import * as Names from "../options.js"
@@ -70,13 +71,13 @@ const headersOf = (input: Readonly<Record<string, string>>, field: string): Read
 const count = (field: string, value: number, min: number): number =>
   Number.isSafeInteger(value) && value >= min
     ? value
-    : refuse(field, `a whole number from ${min}`, Number.isInteger(value) ? `${value}` : "another number")
+    : refuse(field, `a whole number from ${min}`, shown(value))
 
 const time = (field: string, value: Duration.DurationInput): Duration.Duration => {
   const duration = Option.getOrUndefined(Duration.decodeUnknown(value))
   return duration !== undefined && Duration.toMillis(duration) > 0
     ? duration
-    : refuse(field, "a duration above 0, such as \"30 seconds\"", "something else")
+    : refuse(field, "a duration above 0, such as \"30 seconds\"", shown(value))
 }
 
 const finite = (field: string, value: Duration.DurationInput): Duration.Duration => {
@@ -106,7 +107,11 @@ const samplingRetryOf = (given: Options["samplingRetry"]): SamplingRetry => {
   if (given === "standard") return { policy: "standard" }
   if (given === "progress-timeout") return { policy: "progress-timeout", progressTimeout: defaults.progressTimeout }
   if (typeof given !== "object" || given.policy !== "progress-timeout") {
-    return refuse("samplingRetry", "none, standard or progress-timeout", "something else")
+    return refuse(
+      "samplingRetry",
+      "none, standard or progress-timeout",
+      shown(typeof given === "object" ? given.policy : given)
+    )
   }
   return { policy: "progress-timeout", progressTimeout: time("samplingRetry.progressTimeout", given.progressTimeout) }
 }

@@ -11,6 +11,7 @@ import * as ModelInput from "../../protocol/ModelInput.js"
 import type { Connection } from "../terminal/connect.js"
 import { service } from "../terminal/connectService.js"
 import { Failed } from "../terminal/failed.js"
+import { plainJson } from "../terminal/plain.js"
 import { readInput } from "../terminal/readInput.js"
 import * as Show from "../terminal/show.js"
 import { style, Terminal } from "../terminal/terminal.js"
@@ -111,7 +112,9 @@ export const drawSamples = (args: Args) =>
         : sequences.map((sequence, i) =>
           sequences.length === 1 ? sequence.text : `${style(terminal, 2, `[${i + 1}]`)} ${sequence.text}`
         ).join("\n")
-      if (Option.isNone(args.output)) return yield* terminal.print(text)
+      if (Option.isNone(args.output) || args.output.value === "-") {
+        return yield* terminal.print(Show.wantsJson(args) ? plainJson(text) : text)
+      }
       const written = yield* writeWhole(args.output.value, Stream.make(new TextEncoder().encode(`${text}\n`)))
       yield* terminal.note(`written to ${written}`)
     }).pipe(Effect.provide(service(args)), Effect.scoped)

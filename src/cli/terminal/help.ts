@@ -4,6 +4,7 @@
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import { plainLog } from "./plain.js"
 import { Terminal } from "./terminal.js"
 
 // oxlint-disable-next-line no-control-regex
@@ -36,8 +37,20 @@ export const withHelp = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A
     Console.consoleWith((console) => {
       const shown = (args: ReadonlyArray<unknown>) =>
         args.map((arg) => typeof arg === "string" ? helpText(arg, colors) : arg)
+      const cleaned = (args: ReadonlyArray<unknown>) => args.map((arg) => typeof arg === "string" ? plainLog(arg) : arg)
+      const { unsafe } = console
       return Effect.withConsole(self, {
         ...console,
+        // loggers write here, and say what servers said
+        unsafe: {
+          ...unsafe,
+          log: (...args) => unsafe.log(...cleaned(args)),
+          info: (...args) => unsafe.info(...cleaned(args)),
+          warn: (...args) => unsafe.warn(...cleaned(args)),
+          error: (...args) => unsafe.error(...cleaned(args)),
+          group: (...args) => unsafe.group(...cleaned(args)),
+          groupCollapsed: (...args) => unsafe.groupCollapsed(...cleaned(args))
+        },
         log: (...args) => console.log(...shown(args)),
         error: (...args) => console.error(...shown(args))
       })

@@ -3,6 +3,7 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import { plainJson, plainLine } from "./plain.js"
 import { style, Terminal } from "./terminal.js"
 
 /** Stands for what is not there. */
@@ -46,15 +47,11 @@ export const time = (at: DateTime.Utc | undefined, nowMillis: number): string =>
 
 export const yesNo = (value: boolean | undefined): string => value === undefined ? none : value ? "Yes" : "No"
 
-// Control characters, which text of a server must not bring to the terminal
-// oxlint-disable-next-line no-control-regex
-const controls = /[\u0000-\u001f\u007f-\u009f]/g
-
 /** Columns under their headings. */
 export const table = (headings: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal
-    const safe = rows.map((row) => row.map((cell) => cell.replaceAll(controls, "�")))
+    const safe = rows.map((row) => row.map(plainLine))
     const widths = headings.map((heading, i) => Math.max(heading.length, ...safe.map((row) => row[i]?.length ?? 0)))
     const line = (cells: ReadonlyArray<string>) =>
       cells.map((cell, i) => i === cells.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()
@@ -68,12 +65,12 @@ export const properties = (rows: ReadonlyArray<readonly [string, string]>) =>
     const terminal = yield* Terminal
     const width = Math.max(...rows.map(([name]) => name.length))
     for (const [name, value] of rows) {
-      yield* terminal.print(`${style(terminal, 1, name.padEnd(width))}  ${value.replaceAll(controls, "�")}`)
+      yield* terminal.print(`${style(terminal, 1, name.padEnd(width))}  ${plainLine(value)}`)
     }
   })
 
 export const json = (value: unknown) =>
-  Effect.flatMap(Terminal, (terminal) => terminal.print(JSON.stringify(value, null, 2)))
+  Effect.flatMap(Terminal, (terminal) => terminal.print(plainJson(JSON.stringify(value, null, 2))))
 
 /** Whether a command was asked for JSON. */
 export const wantsJson = (args: { readonly json: boolean; readonly format: string }): boolean =>

@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as ConsoleView from "../../observability/ConsoleView.js"
+import { plainStyled } from "./plain.js"
 
 export class Terminal extends Context.Tag("tinkex/cli/Terminal")<Terminal, {
   /** Whether progress may be redrawn in place. */
@@ -25,29 +26,32 @@ const clear = "\r\u001b[2K"
 
 export const layer = Layer.sync(Terminal, () => {
   const interactive = process.stderr.isTTY === true && process.env["TERM"] !== "dumb"
-  const colors = process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined
+  const colors = process.stdout.isTTY === true && (process.env["NO_COLOR"] ?? "") === ""
   const columns = process.stdout.columns ?? 80
   let shown = false
+  // whoever reads has seen enough, or nobody does: what was to be done is done all the same
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined)
   const write = (stream: NodeJS.WriteStream, text: string) =>
     Effect.async<void>((resume) => {
       if (shown && interactive) {
         process.stderr.write(clear)
         shown = false
       }
-      stream.write(text, () => resume(Effect.void))
+      if (stream.destroyed || !stream.writable) resume(Effect.void)
+      else stream.write(text, () => resume(Effect.void))
     })
   return {
     interactive,
     colors,
     columns,
     screen: process.stderr,
-    print: (line) => write(process.stdout, `${line}\n`),
-    note: (line) => write(process.stderr, `${line}\n`),
+    print: (line) => write(process.stdout, `${plainStyled(line)}\n`),
+    note: (line) => write(process.stderr, `${plainStyled(line)}\n`),
     progress: (line) =>
       interactive
         ? Effect.sync(() => {
           shown = line !== ""
-          process.stderr.write(`${clear}${line}`)
+          process.stderr.write(`${clear}${plainStyled(line).replaceAll("\n", " ")}`)
         })
         : Effect.void
   }

@@ -1,7 +1,9 @@
 /** What is refused before anything is sent. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { InvalidInput } from "../../protocol/InvalidInput.js"
+import { shown } from "../../protocol/numbers.js"
 
 export const refuse = (field: string, expected: string, actual: string) =>
   Effect.fail(new InvalidInput({ field, expected, actual }))
@@ -9,7 +11,7 @@ export const refuse = (field: string, expected: string, actual: string) =>
 export const checkScope = (scope: unknown) =>
   scope === undefined || scope === "owned" || scope === "accessible"
     ? Effect.void
-    : refuse("accessScope", "owned or accessible", "something else")
+    : refuse("accessScope", "owned or accessible", shown(scope))
 
 export const checkCount = (field: string, value: number | undefined, least: number, most: number) =>
   value === undefined || value === Number.POSITIVE_INFINITY && most === Number.POSITIVE_INFINITY ||
@@ -18,7 +20,7 @@ export const checkCount = (field: string, value: number | undefined, least: numb
     : refuse(
       field,
       `a whole number from ${least}${most === Number.POSITIVE_INFINITY ? "" : ` to ${most}`}`,
-      "another number"
+      shown(value)
     )
 
 export const checkId = (field: string, id: string) =>
@@ -27,7 +29,9 @@ export const checkId = (field: string, id: string) =>
 /** Whole seconds, from 1. */
 export const secondsOf = (ttl: Duration.DurationInput): Effect.Effect<number, InvalidInput> =>
   Effect.suspend(() => {
-    const seconds = Duration.toSeconds(ttl)
+    const duration = Duration.decodeUnknown(ttl)
+    if (Option.isNone(duration)) return refuse("ttl", "a duration of whole seconds, from 1", shown(ttl))
+    const seconds = Duration.toSeconds(duration.value)
     return Number.isSafeInteger(seconds) && seconds >= 1
       ? Effect.succeed(seconds)
       : refuse("ttl", "whole seconds, from 1", Number.isFinite(seconds) ? `${seconds} s` : "no end")

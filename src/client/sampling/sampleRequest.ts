@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import { InvalidInput } from "../../protocol/InvalidInput.js"
 import * as ModelInput from "../../protocol/ModelInput.js"
+import { shown } from "../../protocol/numbers.js"
 import { TensorDataSchema } from "../../protocol/TensorData.js"
 import * as Names from "../options.js"
 import type { SampleOptions } from "../SamplingClient.js"
@@ -12,13 +13,13 @@ const refuse = (field: string, expected: string, actual: string, index?: number)
 
 const whole = (field: string, value: number | undefined, least: number): void => {
   if (value !== undefined && !(Number.isSafeInteger(value) && value >= least)) {
-    refuse(field, `a whole number from ${least}`, Number.isSafeInteger(value) ? `${value}` : "another number")
+    refuse(field, `a whole number from ${least}`, shown(value))
   }
 }
 
 const within = (field: string, value: number | undefined, holds: (n: number) => boolean, expected: string): void => {
   if (value !== undefined && !(Number.isFinite(value) && holds(value))) {
-    refuse(field, expected, Number.isFinite(value) ? `${value}` : "a number that is not finite")
+    refuse(field, expected, shown(value))
   }
 }
 
@@ -82,7 +83,7 @@ export const prepare = (options: SampleOptions): Prepared => {
   )
   within("topP", options.topP, (n) => n > 0 && n <= 1, "a number above 0 and at most 1")
   if (typeof options.seed === "number" && !Number.isSafeInteger(options.seed)) {
-    refuse("seed", "a whole number, or a bigint beyond 2^53", "another number")
+    refuse("seed", "a whole number, or a bigint beyond 2^53", shown(options.seed))
   }
   checkStop(options.stop)
   whole("topkPromptLogprobs", options.topkPromptLogprobs, 0)

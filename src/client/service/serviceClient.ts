@@ -10,6 +10,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Telemetry } from "../../observability/Telemetry.js"
 import { attempt, InvalidInput } from "../../protocol/InvalidInput.js"
 import { CreateModelRequest, CreateModelResponse, modelIdOf } from "../../protocol/Model.js"
+import { shown } from "../../protocol/numbers.js"
 import * as Protocol from "../../protocol/Service.js"
 import { parse as parsePath } from "../../protocol/TinkerPath.js"
 import { type LoraConfig, loraConfig } from "../../protocol/Training.js"
@@ -124,8 +125,8 @@ const checkedLora = (options: LoraOptions): { readonly baseModel: string; readon
     ...(trainMlp === undefined ? {} : { trainMlp }),
     ...(trainUnembed === undefined ? {} : { trainUnembed })
   })
-  if (!Number.isSafeInteger(lora.rank) || lora.rank < 1) refuse("rank", "a whole number from 1", "another number")
-  if (lora.seed !== undefined && !Number.isSafeInteger(lora.seed)) refuse("seed", "a whole number", "another number")
+  if (!Number.isSafeInteger(lora.rank) || lora.rank < 1) refuse("rank", "a whole number from 1", shown(lora.rank))
+  if (lora.seed !== undefined && !Number.isSafeInteger(lora.seed)) refuse("seed", "a whole number", shown(lora.seed))
   if (!lora.trainAttn && !lora.trainMlp && !lora.trainUnembed) {
     refuse("trainMlp, trainAttn, trainUnembed", "at least one of them true", "all false")
   }

@@ -14,6 +14,7 @@ import { OutputSchema } from "../../protocol/ForwardBackwardJson.js"
 import { attempt, InvalidInput } from "../../protocol/InvalidInput.js"
 import { combine } from "../../protocol/MetricReduction.js"
 import { GetInfoResponse, UnloadModelResponse } from "../../protocol/Model.js"
+import { shown } from "../../protocol/numbers.js"
 import type { Known } from "../../protocol/options.js"
 import { parse as parsePath } from "../../protocol/TinkerPath.js"
 import {
@@ -92,7 +93,7 @@ const checkedAdam = (params: Partial<AdamParams> | undefined): AdamParams => {
   Names.adam(params)
   const adam = adamParams(params)
   for (const [field, value] of Object.entries<number>(adam as Readonly<Record<string, number>>)) { // all its fields are numbers
-    if (!Number.isFinite(value)) refuse(field, "a finite number", Number.isNaN(value) ? "NaN" : "another value")
+    if (!Number.isFinite(value)) refuse(field, "a finite number", shown(value))
     if (value < 0) refuse(field, "a number from 0", `${value}`)
   }
   for (const field of ["beta1", "beta2"] as const) {
@@ -116,7 +117,7 @@ const ttlSecondsOf = (options: SaveOptions | undefined, names: Known<SaveOptions
   const seconds = Duration.toSeconds(Option.getOrElse(Duration.decodeUnknown(options.ttl), () => Duration.zero))
   return Number.isSafeInteger(seconds) && seconds >= 1
     ? seconds
-    : refuse("ttl", "a duration of whole seconds, from 1", "another")
+    : refuse("ttl", "a duration of whole seconds, from 1", shown(options.ttl))
 }
 
 const protobuf = (bytes: Uint8Array): Body => ({ bytes, contentType: ForwardBackwardCodec.mediaType })

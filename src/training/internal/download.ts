@@ -32,12 +32,11 @@ const renewAhead = Duration.toMillis(Duration.minutes(5))
 
 type Failure = DownloadError | TinkexError
 
-export const folderOf = (path: string): Effect.Effect<string, InvalidInput, Path.Path> =>
+export const folderOf = (path: string): Effect.Effect<string, InvalidInput> =>
   Effect.gen(function*() {
     const { kind, name, trainingRunId } = yield* TinkerPath.parse(path)
-    const { sep } = yield* Path.Path
-    const folder = `${trainingRunId}_${kind}_${name}`
-    return sep === "\\" ? folder.replaceAll(/[<>:"\\|?*]/g, "_") : folder
+    // the same everywhere; Windows allows none of these, and rsync, scp and make take a colon for their own
+    return `${trainingRunId}_${kind}_${name}`.replaceAll(/[<>:"\\|?*]/g, "_")
   })
 
 /** Writes files below a folder. */

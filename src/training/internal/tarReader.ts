@@ -127,7 +127,8 @@ export const makeTarReader = (limits: { readonly bytes: number; readonly entries
       const parts = safeParts(name)
       const shown = JSON.stringify(name.slice(0, 200))
       if (type === "1" || type === "2") throw new TarProblem("Unsafe", `${shown} is a link`)
-      if (type === "5") {
+      // before there was a type for them, directories were files whose names end in a slash
+      if (type === "5" || ((type === "0" || type === "\0") && name.endsWith("/"))) {
         kind = "skip"
         if (parts.length > 0) out.push({ _tag: "Directory", name: parts.join("/") })
       } else {
