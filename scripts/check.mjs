@@ -8,6 +8,8 @@ const steps = [
   ["lint", node, ["node_modules/oxlint/bin/oxlint", "--deny-warnings"]],
   ["format", node, ["node_modules/dprint/bin.js", "check"]],
   ["imports", node, ["scripts/check-imports.mjs"]],
+  ["shape", node, ["scripts/check-shape.mjs"]],
+  ["exports", node, ["scripts/check-exports.mjs"]],
   ["index and exports", node, ["scripts/codegen.mjs", "--check"]],
   ["protobuf", node, ["scripts/generate-proto.mjs", "--check"]],
   ["kernels", node, ["scripts/build-wasm.mjs", "--check"]],

@@ -17,7 +17,7 @@ export class JsonNumber {
 export type Json = null | boolean | string | JsonNumber | ReadonlyArray<Json> | ReadonlyMap<string, Json>
 
 /** What is wrong with a text that is no JSON, by position; never the text. @internal */
-export class JsonProblem {
+class JsonProblem {
   constructor(readonly problem: string) {}
 }
 
@@ -180,7 +180,7 @@ const float = (text: string): string => {
 }
 
 /** @internal */
-export const numberText = (number: JsonNumber): string =>
+const numberText = (number: JsonNumber): string =>
   number.isInteger ? number.text.replace(/^-0+$/, "0") : float(number.text)
 
 /** JSON as `json.dumps(value, ensure_ascii=False)` writes it. @internal */

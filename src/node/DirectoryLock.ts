@@ -30,7 +30,7 @@ import * as Socket from "./lockSocket.js"
  * @since 0.2.0
  * @category errors
  */
-export class DirectoryLockError extends Data.TaggedError("DirectoryLockError")<{
+class DirectoryLockError extends Data.TaggedError("DirectoryLockError")<{
   readonly reason: "InUse" | "Failed"
   readonly directory: string
   readonly owner?: string | undefined

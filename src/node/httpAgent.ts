@@ -20,7 +20,7 @@ const names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"] as cons
 const loopback = ["localhost", "127.0.0.1", "[::1]"]
 
 /** A variable that is no address of a proxy. */
-export class BadProxy {
+class BadProxy {
   readonly _tag = "BadProxy"
   constructor(readonly variable: string) {}
 }
@@ -29,7 +29,7 @@ const isProxy = (text: string): boolean =>
   URL.canParse(text) && ["http:", "https:", "socks5:"].includes(new URL(text).protocol)
 
 /** What is never sent through a proxy: what `NO_PROXY` says, and this machine. */
-export const noProxy = (environment: Environment): string => {
+const noProxy = (environment: Environment): string => {
   const given = (environment["no_proxy"] ?? environment["NO_PROXY"] ?? "").trim()
   return given === "*" ? "*" : [given, ...loopback].filter((one) => one !== "").join(",")
 }

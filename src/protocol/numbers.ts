@@ -74,12 +74,6 @@ export const checkTokens: (tokens: unknown, field: string, vocabSize?: number) =
     }
   }
 
-/** Token ids as a typed array, the same one if they are one already. */
-export const int32Tokens = (tokens: unknown, field: string): Int32Array => {
-  checkTokens(tokens, field)
-  return tokens instanceof Int32Array ? tokens : Int32Array.from(tokens)
-}
-
 /** Whole numbers of 32 bits as a typed array. */
 export const int32s = (values: unknown, field: string): Int32Array => {
   if (values instanceof Int32Array) return values

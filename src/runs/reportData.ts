@@ -179,7 +179,7 @@ const recorded = (records: ReadonlyArray<RunDirectory.CheckpointRecord>): Readon
     }]
   )
 
-export const collect = (
+const collect = (
   directory: string,
   options: { readonly decode?: Decode | undefined; readonly note?: ((model: string) => string) | undefined } = {}
 ): Effect.Effect<Collector, never, FileSystem.FileSystem | Path.Path> =>

@@ -43,7 +43,7 @@ export const recordOf = (saved: Saved, batchesPerEpoch: number | undefined): Che
 })
 
 /** Removes a checkpoint at the service; one that is gone already is removed. */
-export const remove = (
+const remove = (
   run: RunCore,
   rest: RestClient.Client,
   saved: Saved

@@ -14,7 +14,7 @@ import { candidates, type Saved } from "./runState.js"
 import { recordOf } from "./saver.js"
 
 /** Stands for the beginning, where a checkpoint has its path. */
-export const scratch = "scratch"
+const scratch = "scratch"
 
 /** Renderer and run, for whoever looks at the model at the service. */
 const metadataOf = (config: Config): Record<string, string> =>

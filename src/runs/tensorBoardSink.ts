@@ -64,7 +64,7 @@ const masked = (bytes: Uint8Array): number => {
 }
 
 /** Length, its checksum, the data, their checksum; all little-endian. */
-export const record = (data: Uint8Array): Uint8Array => {
+const record = (data: Uint8Array): Uint8Array => {
   const out = new Uint8Array(data.length + 16)
   const view = new DataView(out.buffer)
   view.setUint32(0, data.length, true)

@@ -9,7 +9,6 @@ import {
   type Context,
   type Format,
   type Output,
-  refuse,
   type Rendered,
   strip,
   stripEnd,
@@ -103,7 +102,7 @@ const chunksOf = (stretches: ReadonlyArray<Stretch>): ReadonlyArray<Output> => {
 }
 
 /** @internal */
-export const renderQwen = (style: QwenStyle, given: Turn, context: Context): Rendered => {
+const renderQwen = (style: QwenStyle, given: Turn, context: Context): Rendered => {
   const { index, isLast, next, previous } = context
   const turn: Turn = { ...given, content: trimmed(given.content, style.trim) }
   const isTool = turn.role === "tool"
@@ -147,8 +146,3 @@ export const qwenFormat = (
 
 /** @internal */
 export const visionMarks = (): readonly [string, string] => ["<|vision_start|>", "<|vision_end|>"]
-
-/** @internal */
-export const noImages = (name: string) => (): never => {
-  throw refuse(`text: ${name} has no form for images`, "an image", undefined)
-}

@@ -25,7 +25,7 @@ export const writeCalls = (calls: ReadonlyArray<ToolCall>, index: number): strin
     .join("\n")
 
 /** The call of a JSON object with `name` and `arguments`. @internal */
-export const readJsonCall = (inner: string, raw: string): Call => {
+const readJsonCall = (inner: string, raw: string): Call => {
   const value = parse(inner.trim())
   const broken = (error: string): Call => ({ rawText: raw, error })
   if (isProblem(value)) return broken(`Invalid JSON: ${value.problem}`)

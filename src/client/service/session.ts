@@ -28,7 +28,7 @@ const beatEvery = Duration.seconds(10)
 const warnAfter = 120_000
 
 /** What the server is told, from how the scope of the client ended. */
-export const reasonOf = (exit: Exit.Exit<unknown, unknown>): "success" | "errored" | "interrupted" =>
+const reasonOf = (exit: Exit.Exit<unknown, unknown>): "success" | "errored" | "interrupted" =>
   Exit.isSuccess(exit) ? "success" : Cause.isInterruptedOnly(exit.cause) ? "interrupted" : "errored"
 
 const encodeCreate = Schema.encodeSync(Protocol.CreateSessionRequest)

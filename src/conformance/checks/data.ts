@@ -5,8 +5,8 @@ import type { TensorInput } from "../../protocol/TensorData.js"
 /** Tokens and the target of each. */
 export const inputs: ReadonlyArray<number> = [8, 5, 12, 12, 15, 3]
 export const targets: ReadonlyArray<number> = [5, 12, 12, 15, 3, 9]
-export const others: ReadonlyArray<number> = [23, 15, 18, 12]
-export const otherTargets: ReadonlyArray<number> = [15, 18, 12, 4]
+const others: ReadonlyArray<number> = [23, 15, 18, 12]
+const otherTargets: ReadonlyArray<number> = [15, 18, 12, 4]
 
 /** A datum of the first sequence, with the loss inputs of a check. */
 export const datum = (lossFnInputs: Readonly<Record<string, TensorInput>>): Datum.Datum =>

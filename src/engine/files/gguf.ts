@@ -85,9 +85,6 @@ const readValue = (reader: ByteReader, type: number, what: string): GgufValue =>
 const readBool = (reader: ByteReader, what: string): boolean =>
   reader.number(1, what, (view, at) => view.getUint8(at)) !== 0
 
-/** Whether a file begins as GGUF files do. */
-export const isGguf = (source: ByteSource): boolean => source.size >= 4 && utf8.decode(source.read(0, 4)) === "GGUF"
-
 /** Parses the header. */
 export const readGguf = (path: string, source: ByteSource): GgufFile => {
   const reader = makeByteReader(source)

@@ -67,7 +67,7 @@ export const nano: ModelDefinition & { readonly tokenBytes: ReadonlyArray<Uint8A
  * @since 0.1.0
  * @category models
  */
-export const nanoRandom: ModelDefinition = { ...nano, name: "tinkex/nano-random", weights: { seed: 0n } }
+const nanoRandom: ModelDefinition = { ...nano, name: "tinkex/nano-random", weights: { seed: 0n } }
 
 /**
  * The models that ship with the package, which an engine has when it is told nothing else.

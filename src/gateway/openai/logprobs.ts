@@ -10,7 +10,7 @@ const replacement = "\uFFFD"
  * The text that each token adds to those before it. A character of several tokens belongs to the last of them; the others are
  * told by number, so that no two tokens look alike.
  */
-export const textsOf = (tokenizer: Tokenizer, tokens: ArrayLike<number>): ReadonlyArray<string> => {
+const textsOf = (tokenizer: Tokenizer, tokens: ArrayLike<number>): ReadonlyArray<string> => {
   const texts: Array<string> = []
   let held: Array<number> = []
   let before: Array<number> = []

@@ -15,7 +15,7 @@ import { GatewayError } from "../errors.js"
 const nullable = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
 
 /** Known and without meaning here: who asks, what is kept, how it is billed. */
-export const ignored = [
+const ignored = [
   "metadata",
   "parallel_tool_calls",
   "prompt_cache_key",
@@ -28,7 +28,7 @@ export const ignored = [
 ] as const
 
 /** Known, and refused unless it is what it is without being said. */
-export const unsupported: Readonly<Record<string, unknown>> = {
+const unsupported: Readonly<Record<string, unknown>> = {
   frequency_penalty: 0,
   presence_penalty: 0,
   logit_bias: {},

@@ -5,7 +5,7 @@
  */
 
 /** @internal */
-export const maskLogprob = -99999
+const maskLogprob = -99999
 
 interface Topk {
   readonly tokens: Int32Array

@@ -89,7 +89,7 @@ export interface Transition {
 type Move<A> = Step<A, State, Transition>
 
 /** Slots of the time window: a failure is forgotten between 90 % and 100 % of the window's length after it happened. */
-export const timeSlots = 10
+const timeSlots = 10
 const Calls = 0
 const Failures = 1
 const Slow = 2
@@ -115,7 +115,7 @@ const moved = (from: State, to: State, reason: Reason, openMillis?: number): Tra
  * How long to stay open after `relapses` failed probes: `open * factor^relapses` up to the cap, the last `jitter` part of
  * it drawn by `u` from [0, 1), never shorter than the first time.
  */
-export const openMillis = (settings: Settings, relapses: number, u: number): number => {
+const openMillis = (settings: Settings, relapses: number, u: number): number => {
   const grown = Math.min(settings.openCapMillis, settings.openMillis * settings.openFactor ** relapses)
   const least = Math.max(settings.openMillis, grown * (1 - settings.jitter))
   return least + u * (grown - least)

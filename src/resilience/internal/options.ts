@@ -3,13 +3,12 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 
 /**
  * @since 0.1.0
  * @category symbols
  */
-export const InvalidOptionsTypeId: unique symbol = Symbol.for("tinkex/resilience/InvalidOptions")
+const InvalidOptionsTypeId: unique symbol = Symbol.for("tinkex/resilience/InvalidOptions")
 
 /**
  * An option that cannot be used. Nothing was made; the message names the field and what would be right.
@@ -30,12 +29,6 @@ export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{
   }
 }
 
-/**
- * @since 0.1.0
- * @category guards
- */
-export const isInvalidOptions = (u: unknown): u is InvalidOptions => Predicate.hasProperty(u, InvalidOptionsTypeId)
-
 /** One rule: field, value as given, whether it holds, what would be right. */
 export type Rule = readonly [field: string, given: unknown, holds: boolean, expected: string]
 
@@ -47,7 +40,7 @@ const show = (given: unknown): string =>
     : String(given)
 
 /** The first rule that does not hold, as an error. */
-export const broken = (part: string, rules: ReadonlyArray<Rule>): InvalidOptions | undefined => {
+const broken = (part: string, rules: ReadonlyArray<Rule>): InvalidOptions | undefined => {
   for (const [field, given, holds, expected] of rules) {
     if (!holds) return new InvalidOptions({ part, field, given: show(given), expected })
   }

@@ -20,7 +20,7 @@ export const makeTimeWindow = (millis: number, slots: number, fields: number): T
 })
 
 /** Forgets every slot that has left the window, however long ago that was. */
-export const advance = (self: TimeWindow, now: number): TimeWindow => {
+const advance = (self: TimeWindow, now: number): TimeWindow => {
   const newest = Math.floor(now / self.slotMillis)
   if (newest <= self.newest) return self
   const counts = self.counts.slice()

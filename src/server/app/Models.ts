@@ -32,7 +32,7 @@ export class Models extends Context.Tag("tinkex/server/Models")<Models, {
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<Context.Tag.Service<Models>, never, Engine | ServerConfig> = Effect.gen(function*() {
+const make: Effect.Effect<Context.Tag.Service<Models>, never, Engine | ServerConfig> = Effect.gen(function*() {
   const engine = yield* Engine
   const config = yield* ServerConfig
   const byName = new Map(engine.models.map((model) => [model.name, model]))

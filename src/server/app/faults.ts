@@ -19,7 +19,7 @@ export const isReset = (response: HttpServerResponse.HttpServerResponse): boolea
 const resetHeader = "x-tinkex-reset"
 
 /** @internal */
-export const reset = HttpServerResponse.empty({ status: 503, headers: { [resetHeader]: "1" } })
+const reset = HttpServerResponse.empty({ status: 503, headers: { [resetHeader]: "1" } })
 
 /**
  * Faults in front of a request: an answer, unless all of them only wait.

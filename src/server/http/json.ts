@@ -36,7 +36,7 @@ const occurs = (bytes: Buffer, byte: number, times: number): boolean => {
  *
  * @internal
  */
-export const isTooDeep = (bytes: Buffer, limit: number): boolean => {
+const isTooDeep = (bytes: Buffer, limit: number): boolean => {
   // few brackets cannot lie deep, and to count them is much faster than to look at every byte
   if (!occurs(bytes, openArray, limit / 2) && !occurs(bytes, openObject, limit / 2)) return false
   let depth = 0

@@ -31,7 +31,7 @@ const encode = (text: string): string => Buffer.from(text).toString("base64url")
 const decode = (text: string): string => Buffer.from(text, "base64url").toString()
 
 /** @internal */
-export const make = (key: Uint8Array): Tokens => {
+const make = (key: Uint8Array): Tokens => {
   const header = encode(JSON.stringify({ alg: "HS256", typ: "JWT" }))
   const signed = (text: string): string => `${text}.${hmac(key, text)}`
   const verified = (text: string): string | undefined => {

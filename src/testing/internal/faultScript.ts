@@ -9,7 +9,7 @@ import type { Fault as Injected, FaultPoint } from "../../server/app/FaultInject
 import type { Counts, Fault, FaultScript, Rule } from "../FaultScript.js"
 
 /** @internal */
-export const endpoints = [
+const endpoints = [
   "healthz",
   "config",
   "dynamic_config",

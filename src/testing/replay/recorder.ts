@@ -12,7 +12,7 @@ const replacement = "<redacted>"
 const credentials = ["x-api-key", "authorization", "cf-access-client-id", "cf-access-client-secret", "cookie"]
 
 /** The secrets of a request, longest first, in the spellings in which a text may repeat them. */
-export const secretsOf = (headers: Readonly<Record<string, string>>): ReadonlyArray<string> => {
+const secretsOf = (headers: Readonly<Record<string, string>>): ReadonlyArray<string> => {
   const found = new Set<string>()
   for (const name of credentials) {
     const value = headers[name]?.replace(/^Bearer /i, "")
@@ -46,7 +46,7 @@ const jsonOf = (text: string): Body => {
 }
 
 /** A body as a cassette holds it. */
-export const bodyOf = (bytes: Uint8Array, secrets: ReadonlyArray<string>): Body => {
+const bodyOf = (bytes: Uint8Array, secrets: ReadonlyArray<string>): Body => {
   if (bytes.length === 0) return { none: true }
   let text: string
   try {
