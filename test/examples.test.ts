@@ -31,10 +31,12 @@ const expected: Readonly<Record<string, RegExp>> = {
   "custom-engine.ts": /step 20: loss \d+[\s\S]*the c/,
   "custom-loss.ts": /step 20: loss/,
   "custom-server-url.ts": /this server offers tinkex\/nano/,
+  "dpo.ts": /step 20: loss 0\.[0-5]\d+, accuracy 1[\s\S]*20 updates are done/,
   "pipelined-loop.ts": /step 30: loss/,
   "reinforcement-learning.ts": /round 0: mean reward 0\.[0-2][\s\S]*mean reward at the end: (0\.9|1\.0)/,
   "regularizers.ts": /kl_divergence/,
   "sampling.ts": /the prompt itself/,
+  "sft.ts": /before: [\s\S]*after: Hello, friend!/,
   "training-loop.ts": /The sky is blue/,
   "two-tenants.ts": /alice: 20 samples[\s\S]*bob: 20 samples|bob: 20 samples[\s\S]*alice: 20 samples/
 }
