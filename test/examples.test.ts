@@ -34,6 +34,7 @@ const expected: Readonly<Record<string, RegExp>> = {
   "dpo.ts": /step 20: loss 0\.[0-5]\d+, accuracy 1[\s\S]*20 updates are done/,
   "pipelined-loop.ts": /step 30: loss/,
   "reinforcement-learning.ts": /round 0: mean reward 0\.[0-2][\s\S]*mean reward at the end: (0\.9|1\.0)/,
+  "run.ts": /40 updates are in tinker:[\s\S]*report\.html shows it/,
   "regularizers.ts": /kl_divergence/,
   "sampling.ts": /the prompt itself/,
   "sft.ts": /before: [\s\S]*after: Hello, friend!/,
@@ -46,9 +47,15 @@ describe.concurrent("every example runs", () => {
     const name of readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts") && !name.startsWith("_"))
   ) {
     it.runIf(name !== "custom-server-url.ts")(name, async () => {
-      const { code, output } = await run([join("examples", name)])
-      assert.strictEqual(code, 0, output)
-      assert.match(output, expected[name] ?? /./)
+      const folder = mkdtempSync(join(tmpdir(), "tinkex-example-"))
+      try {
+        // a run keeps a directory; the others look at no arguments
+        const { code, output } = await run([join("examples", name), join(folder, "run")])
+        assert.strictEqual(code, 0, output)
+        assert.match(output, expected[name] ?? /./)
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
     })
   }
 

@@ -65,8 +65,11 @@ export const watch = (args: {
       }
       return yield* Effect.never
     })
-    const server = NodeHttpServer.layer(() => createServer(), { host: args.host, port: args.port })
+    const http = createServer()
+    const server = NodeHttpServer.layer(() => http, { host: args.host, port: args.port })
     return yield* listening.pipe(
+      // pages that listen would keep the server from ending
+      Effect.ensuring(Effect.sync(() => http.closeAllConnections())),
       Effect.provide(HttpServer.serve(app)),
       Effect.provide(server),
       Effect.catchTag("ServeError", (error) =>
