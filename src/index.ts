@@ -344,9 +344,10 @@ export * as QuantileSketch from "./observability/QuantileSketch.js"
 /**
  * Names of span attributes, so that every span tells the same thing under the same name.
  *
- * Spans are named after the method that opens them, `Client.method` (`SamplingClient.sample`, `TrainingClient.forwardBackward`),
- * one for each network call of the public interface; HTTP attempts inside are spans of the HTTP client. Attributes hold ids
- * and counts, never contents. The library installs no exporter: spans go to the tracer of the application.
+ * Spans are named after the method that opens them, `Client.method` (`SamplingClient.sample`, `TrainingClient.forwardBackward`);
+ * the requests inside are spans of their own (`tinkex POST /api/v1/forward_backward`). Attributes hold ids and counts, never
+ * contents. The library installs no exporter: spans go to the tracer of the application, and where that is Effect's own, which
+ * shows them to nobody, none are opened.
  *
  * @since 0.1.0
  */

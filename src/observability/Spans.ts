@@ -1,9 +1,10 @@
 /**
  * Names of span attributes, so that every span tells the same thing under the same name.
  *
- * Spans are named after the method that opens them, `Client.method` (`SamplingClient.sample`, `TrainingClient.forwardBackward`),
- * one for each network call of the public interface; HTTP attempts inside are spans of the HTTP client. Attributes hold ids
- * and counts, never contents. The library installs no exporter: spans go to the tracer of the application.
+ * Spans are named after the method that opens them, `Client.method` (`SamplingClient.sample`, `TrainingClient.forwardBackward`);
+ * the requests inside are spans of their own (`tinkex POST /api/v1/forward_backward`). Attributes hold ids and counts, never
+ * contents. The library installs no exporter: spans go to the tracer of the application, and where that is Effect's own, which
+ * shows them to nobody, none are opened.
  *
  * @since 0.1.0
  */
@@ -23,16 +24,12 @@ export const attributes = {
   modelId: "tinkex.model_id",
   baseModel: "tinkex.base_model",
   samplerId: "tinkex.sampler_id",
-  /** Id of the future at the service. */
+  /** Ids of the futures at the service, with commas between them. */
   requestId: "tinkex.request_id",
-  seqId: "tinkex.seq_id",
   lossFn: "tinkex.loss_fn",
   examples: "tinkex.examples",
-  chunks: "tinkex.chunks",
   tokens: "tinkex.tokens",
   promptTokens: "tinkex.prompt_tokens",
   maxTokens: "tinkex.max_tokens",
-  numSamples: "tinkex.num_samples",
-  attempts: "tinkex.attempts",
-  pollIterations: "tinkex.poll_iterations"
+  numSamples: "tinkex.num_samples"
 } as const

@@ -7,9 +7,11 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Future from "../client/Future.js"
+import { telemetryOf } from "../client/training/methods.js"
 import type { Client } from "../client/TrainingClient.js"
 import type { Datum } from "../protocol/Datum.js"
 import { InvalidInput } from "../protocol/InvalidInput.js"
@@ -293,6 +295,10 @@ const withWeights = (datum: Datum, weights: Float32Array): Datum => {
   }
 }
 
+/** The values of regularisers: metrics beside which there is their contribution. */
+const regularizersOf = (metrics: Readonly<Record<string, number>>): Readonly<Record<string, number>> =>
+  Object.fromEntries(Object.entries(metrics).filter(([name]) => Object.hasOwn(metrics, `${name}.contribution`)))
+
 const logprobsOf = (output: ForwardBackwardOutput): Effect.Effect<ReadonlyArray<Logprobs>, InvalidInput> =>
   Effect.forEach(output.lossFnOutputs, ({ logprobs }, index) =>
     logprobs === undefined
@@ -324,7 +330,15 @@ export const forwardBackwardCustom = <E = never, R = never>(
       withWeights(datum, new Float32Array(TensorData.size(datum.lossFnInputs["target_tokens"])))
     )
     const forward = yield* Effect.flatMap(training.forward(unweighted, "cross_entropy"), Future.await)
-    const evaluation = yield* Effect.flatMap(logprobsOf(forward), (logprobs) => evaluate(loss, data, logprobs))
+    const logprobs = yield* logprobsOf(forward)
+    const [took, evaluation] = yield* Effect.timed(evaluate(loss, data, logprobs))
+    yield* telemetryOf(training)?.emit({
+      _tag: "CustomLoss",
+      modelId: training.modelId,
+      loss: evaluation.loss,
+      regularizers: regularizersOf(evaluation.metrics ?? {}),
+      durationMs: Duration.toMillis(took)
+    }) ?? Effect.void
     const backward = yield* Effect.mapError(
       training.forwardBackward(
         data.map((datum, d) => withWeights(datum, Float32Array.from(evaluation.gradients[d], (g) => -g))),

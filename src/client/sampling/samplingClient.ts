@@ -6,6 +6,7 @@ import * as Inspectable from "effect/Inspectable"
 import { pipeArguments } from "effect/Pipeable"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { attributes } from "../../observability/Spans.js"
 import { attempt, InvalidInput } from "../../protocol/InvalidInput.js"
 import * as SampleCodec from "../../protocol/SampleCodec.js"
 import { type SampleResponse, SampleResponseSchema, toNullable } from "../../protocol/Sampling.js"
@@ -17,10 +18,11 @@ import { failureOf } from "../future/exits.js"
 import * as Poll from "../future/poll.js"
 import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
+import { methodSpan, tokensIn } from "../methodSpans.js"
 import * as Monotonic from "../monotonic.js"
 import * as Names from "../options.js"
 import * as Reports from "../reporting/reports.js"
-import type { Client, ModelOptions, TypeId as SamplingClientTypeId } from "../SamplingClient.js"
+import type { Client, ModelOptions, SampleOptions, TypeId as SamplingClientTypeId } from "../SamplingClient.js"
 import type { Entry } from "../SamplingRegistry.js"
 import { type Core, makeCounter } from "../service/core.js"
 import { jsonBody } from "../transport/json.js"
@@ -75,6 +77,18 @@ export const open = (
     }),
     (entry) => entry.client
   )
+
+/** What the span of a sample says of it; the options may be anything yet. */
+const attributesOf = (samplerId: string, options: SampleOptions | undefined): Readonly<Record<string, unknown>> => ({
+  [attributes.samplerId]: samplerId,
+  [attributes.promptTokens]: tokensIn(options?.prompt),
+  [attributes.numSamples]: options?.numSamples ?? 1,
+  [attributes.maxTokens]: options?.maxTokens
+})
+
+const countOf = ({ sequences }: SampleResponse): Readonly<Record<string, unknown>> => ({
+  [attributes.tokens]: sequences.reduce((sum, { tokens }) => sum + tokens.length, 0)
+})
 
 /** Asks the service for a sampling session, and opens a sampler of it. */
 export const create = (core: Core, options: ModelOptions): Effect.Effect<Client, TinkexError, Scope.Scope> =>
@@ -270,12 +284,17 @@ const make = (
       })
     })
 
-  const sample: Client["sample"] = (options) =>
+  const drawn: Client["sample"] = (options) =>
     Effect.suspend(() =>
       registry.get(id) === undefined
         ? Effect.fail(closed())
         : Effect.flatMap(attempt(() => prepare(options)), run)
     )
+  const span = methodSpan(settings)
+  const sample: Client["sample"] = settings.tracing
+    ? (options) =>
+      span("SamplingClient.sample", () => attributesOf(samplingSessionId, options), drawn(options), countOf)
+    : drawn
 
   const getInfo: Client["getInfo"] = Effect.suspend(() =>
     transport.json({

@@ -7,6 +7,7 @@ import { pipeArguments } from "effect/Pipeable"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import { attributes } from "../../observability/Spans.js"
 import { Telemetry } from "../../observability/Telemetry.js"
 import { attempt, InvalidInput } from "../../protocol/InvalidInput.js"
 import { CreateModelRequest, CreateModelResponse, modelIdOf } from "../../protocol/Model.js"
@@ -24,6 +25,7 @@ import * as Future from "../Future.js"
 import * as Futures from "../future/future.js"
 import * as Polling from "../future/polling.js"
 import * as QueueObserver from "../future/queueObserver.js"
+import { methodSpan } from "../methodSpans.js"
 import * as Monotonic from "../monotonic.js"
 import * as Names from "../options.js"
 import * as Reports from "../reporting/reports.js"
@@ -312,9 +314,14 @@ export const make = (
       sessionChanges: session.state.changes,
       clientConfig: config,
       createLoraTrainingClient: (options) =>
-        Effect.flatMap(
-          attempt(() => checkedLora(options)),
-          ({ baseModel, lora }) => createLora(baseModel, lora, options.userMetadata)
+        methodSpan(settings)(
+          "ServiceClient.createLoraTrainingClient",
+          () => ({ [attributes.sessionId]: session.id, [attributes.baseModel]: options?.baseModel }),
+          Effect.flatMap(
+            attempt(() => checkedLora(options)),
+            ({ baseModel, lora }) => createLora(baseModel, lora, options.userMetadata)
+          ),
+          ({ modelId }) => ({ [attributes.modelId]: modelId })
         ),
       createTrainingClientFromState: fromState(false),
       createTrainingClientFromStateWithOptimizer: fromState(true),

@@ -49,6 +49,7 @@ import { jsonBody } from "../transport/json.js"
 import { submit } from "../transport/submit.js"
 import type { Body, Delivery } from "../transport/types.js"
 import * as Chunks from "./chunks.js"
+import * as Methods from "./methods.js"
 import { validateData } from "./validateData.js"
 
 export const TypeId: TrainingClientTypeId = Symbol.for("tinkex/TrainingClient") as TrainingClientTypeId
@@ -452,6 +453,10 @@ export const make = (
         Future.map(() => undefined)
       )
     })
-    const clientOf = (inTurn: InTurn): Client => Object.assign(Object.create(Proto), fieldsOf(inTurn))
+    const clientOf = (inTurn: InTurn): Client =>
+      Methods.tellTo(
+        Object.assign(Object.create(Proto), Methods.inSpans(fieldsOf(inTurn), transport.settings)),
+        telemetry
+      )
     return clientOf(turnsOf(yield* makeTurns))
   })

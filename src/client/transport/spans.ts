@@ -12,7 +12,7 @@ export interface Spanned {
 }
 
 /** Effect's own tracer: it keeps spans in memory, and shows them to nobody. */
-const silent = Effect.runSync(Effect.tracer)
+export const silent = Effect.runSync(Effect.tracer)
 
 const withHeaders = <B, E>(run: (trace: Trace) => Effect.Effect<B, E>): Effect.Effect<B, E> =>
   Effect.flatMap(
