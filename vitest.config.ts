@@ -18,7 +18,7 @@ const alias = Object.entries(exports).flatMap(([subpath, target]) =>
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["test/interop/**", "node_modules/**"],
+    exclude: ["test/interop/**", "test/models/**", "node_modules/**"],
     setupFiles: ["test/support/setup.ts"],
     // a net for what hangs, not a limit: a busy machine fails no test
     testTimeout: 600_000,
