@@ -176,7 +176,8 @@ export function gemmPacked(
       const rows = a + (usize(k0) << 2)
       const from = packed + (usize(k0) << 7)
       const add = accumulate || k0 > 0
-      if (m < 4) {
+      // With more rows a stripe is copied into panels first, unless the whole matrix lies in a near cache anyway.
+      if (m < 4 || usize(n) * usize(k) <= 1 << 17) {
         multiplyPanels(m, nc, kc, rows, lda, 1, from, 32, 128, out, stride, 1, add)
       } else {
         packColumns(kc, nc, from, 32, 1, packedB, usize(kc) << 5, 32)
