@@ -7,7 +7,7 @@
  */
 import * as Either from "effect/Either"
 import type { RunState } from "../Engine.js"
-import { makeKernels } from "../kernels/kernels.js"
+import { type Kernels, makeKernels } from "../kernels/kernels.js"
 import { freezeBase } from "../model/decoder.js"
 import { makeModel } from "../model/model.js"
 import { info, type ModelDefinition } from "../model/Models.js"
@@ -15,12 +15,11 @@ import { loadNanoWeights } from "../model/nanoWeights.js"
 import { loadStored } from "../model/storedWeights.js"
 import { makeRun } from "../run/run.js"
 import type { SamplerModel } from "../sampler/jobs.js"
-import { makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
+import { type CacheBudget, makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
 import { makeDrawer, type SampledLogprobs } from "../sampler/sampling.js"
 import { type OnTokens, type Operation, type Outcome, type PeerMessage, toOutcome } from "./messages.js"
 import {
   makeMailbox,
-  makeRunLane,
   once,
   type OpenRun,
   passTask,
@@ -28,9 +27,9 @@ import {
   quote,
   refuse,
   type Result,
-  type RunLane,
   type Task
 } from "./runLane.js"
+import { makeRuns } from "./runs.js"
 import { makeSamplers } from "./samplers.js"
 import { makeScheduler } from "./scheduler.js"
 
@@ -54,7 +53,8 @@ export interface CoreOptions {
 export interface EngineCore {
   /**
    * Queues an operation; `done` is called once, unless the returned function is called first. That takes back a sample;
-   * anything else is done all the same. `onTokens` hears of the tokens of a sample that streams. Workers that share batches give an operation the same `id`.
+   * anything else is done all the same. `onTokens` hears of the tokens of a sample that streams.
+   * Workers that share batches give an operation the same `id`.
    */
   readonly submit: (
     id: number,
@@ -70,28 +70,14 @@ export interface EngineCore {
   readonly held: () => number
 }
 
-export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOptions): EngineCore => {
-  const kernels = makeKernels()
-  const budget = makeCacheBudget(kernels, limits.memory)
-  const scheduler = makeScheduler(now)
-  const mailbox = makeMailbox()
+/** The base models by name, each loaded when it is first asked for. */
+const makeModelTable = (
+  kernels: Kernels,
+  models: ReadonlyArray<ModelDefinition>,
+  budget: CacheBudget
+): (name: string) => Result<SamplerModel> => {
   const loaded = new Map<string, SamplerModel>()
-  const lanes = new Map<string, RunLane>()
-  let runs = 0
-  const held = (): number => kernels.allocated() * 4
-
-  /** What was made, unless it has taken the engine over its memory: then it is undone. */
-  const within = <A>(what: string, made: A, undo: () => void): Result<A> => {
-    const bytes = held()
-    if (bytes <= limits.memory) return Either.right(made)
-    undo()
-    return refuse(
-      "LimitReached",
-      `${what} would take the engine to ${bytes} bytes of memory, its limit is ${limits.memory}: release a run or a sampler`
-    )
-  }
-
-  const modelOf = (name: string): Result<SamplerModel> =>
+  return (name) =>
     Either.gen(function*() {
       const present = loaded.get(name)
       if (present !== undefined) return present
@@ -111,60 +97,28 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
       loaded.set(name, made)
       return made
     })
+}
 
-  // Runs.
+export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOptions): EngineCore => {
+  const kernels = makeKernels()
+  const budget = makeCacheBudget(kernels, limits.memory)
+  const scheduler = makeScheduler(now)
+  const mailbox = makeMailbox()
+  const held = (): number => kernels.allocated() * 4
 
-  const laneOf = (runId: string): RunLane => {
-    const present = lanes.get(runId)
-    if (present !== undefined) return present
-    const lane = makeRunLane((lane) => {
-      lanes.delete(runId)
-      scheduler.remove(lane)
-    })
-    lanes.set(runId, lane)
-    scheduler.add(lane)
-    return lane
-  }
-
-  const withRun = (runId: string) => <A>(body: (open: OpenRun) => Result<A>): Result<A> => {
-    const current = lanes.get(runId)?.current
-    return current === undefined ? refuse("UnknownRun", `there is no run ${quote(runId)}`) : body(current)
-  }
-
-  const openRun = (runId: string, make: () => Result<OpenRun>): Result<void> => {
-    const lane = laneOf(runId)
-    if (lane.current !== undefined) return refuse("InvalidInput", `there is a run ${quote(runId)} already`)
-    if (runs >= limits.runs) return refuse("LimitReached", `the engine holds ${runs} runs, its limit: release one`)
-    return Either.map(
-      Either.flatMap(make(), (open) => within(`run ${quote(runId)}`, open, open.run.release)),
-      (open) => {
-        lane.current = open
-        runs++
-      }
+  /** What was made, unless it has taken the engine over its memory: then it is undone. */
+  const within = <A>(what: string, made: A, undo: () => void): Result<A> => {
+    const bytes = held()
+    if (bytes <= limits.memory) return Either.right(made)
+    undo()
+    return refuse(
+      "LimitReached",
+      `${what} would take the engine to ${bytes} bytes of memory, its limit is ${limits.memory}: release a run or a sampler`
     )
   }
 
-  const restore = (state: RunState, options: { readonly optimizer: boolean }): Result<OpenRun> =>
-    Either.gen(function*() {
-      const { baseModel, lora } = state
-      const of = yield* modelOf(baseModel)
-      const run = yield* makeRun(of.model, { baseModel, lora })
-      const imported = run.importState(state, options)
-      if (Either.isLeft(imported)) run.release()
-      yield* imported
-      return { run, of }
-    })
-
-  const releaseRun = (runId: string): Result<void> => {
-    const lane = lanes.get(runId)
-    if (lane?.current !== undefined) {
-      lane.current.run.release()
-      lane.current = undefined
-      runs--
-    }
-    return Either.void
-  }
-
+  const modelOf = makeModelTable(kernels, models, budget)
+  const { enqueue, open, release, restore, withRun } = makeRuns({ limit: limits.runs, scheduler, within, modelOf })
   // Samplers.
 
   const samplers = makeSamplers({ kernels, limit: limits.samplers, scheduler, budget, sampledLogprobs, within })
@@ -186,10 +140,8 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
     )
 
   const submit: EngineCore["submit"] = (id, operation, done, onTokens) => {
-    const enqueue = (runId: string, task: Task): () => void => {
-      const lane = laneOf(runId)
-      scheduler.wake(lane)
-      lane.push(task, done)
+    const inTurn = (runId: string, task: Task): () => void => {
+      enqueue(runId, task, done)
       return () => {}
     }
     const now = (result: Result<void>): () => void => {
@@ -204,36 +156,36 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
             modelOf(baseModel),
             (of) => Either.map(makeRun(of.model, { baseModel, lora }), (run) => ({ run, of }))
           )
-        return enqueue(runId, once(() => openRun(runId, make)))
+        return inTurn(runId, once(() => open(runId, make)))
       }
       case "importRun": {
         const { optimizer, runId, state } = operation.input
-        return enqueue(runId, once(() => openRun(runId, () => restore(state, { optimizer }))))
+        return inTurn(runId, once(() => open(runId, () => restore(state, { optimizer }))))
       }
       case "loadRun": {
         const { optimizer, runId, state } = operation.input
-        return enqueue(runId, once(() => withRun(runId)(({ run }) => run.importState(state, { optimizer }))))
+        return inTurn(runId, once(() => withRun(runId)(({ run }) => run.importState(state, { optimizer }))))
       }
       case "exportRun": {
         const { optimizer, runId } = operation.input
-        return enqueue(runId, once(() => withRun(runId)(({ run }) => Either.right(run.exportState({ optimizer })))))
+        return inTurn(runId, once(() => withRun(runId)(({ run }) => Either.right(run.exportState({ optimizer })))))
       }
       case "releaseRun":
-        return enqueue(operation.input.runId, once(() => releaseRun(operation.input.runId)))
+        return inTurn(operation.input.runId, once(() => release(operation.input.runId)))
       case "pass": {
         const { request, runId } = operation.input
-        return enqueue(runId, passTask(id, request, withRun(runId), peers, mailbox))
+        return inTurn(runId, passTask(id, request, withRun(runId), peers, mailbox))
       }
       case "optimStep": {
         const { params, runId } = operation.input
-        return enqueue(runId, once(() => withRun(runId)(({ run }) => run.optimStep(params))))
+        return inTurn(runId, once(() => withRun(runId)(({ run }) => run.optimStep(params))))
       }
       case "createSampler": {
         const { samplerId, source } = operation.input
         if ("state" in source) return now(samplerOfState(samplerId, source.state))
         if ("baseModel" in source) return now(samplerOfBase(samplerId, source.baseModel))
         const { runId } = source
-        return enqueue(runId, once(() => withRun(runId)((open) => samplerOfRun(samplerId, open))))
+        return inTurn(runId, once(() => withRun(runId)((open) => samplerOfRun(samplerId, open))))
       }
       case "releaseSampler":
         return now(Either.right(samplers.release(operation.input.samplerId)))

@@ -18,11 +18,12 @@ import {
   type PassResult,
   type RunState
 } from "../Engine.js"
+import type { Kernels } from "../kernels/kernels.js"
 import { freezeAdapters, freezeWeights, type FrozenWeights } from "../model/decoder.js"
-import { initialiseLora, loraLayout, loraProblem, mergeLora, mergesAdapters } from "../model/lora.js"
+import { initialiseLora, type LoraLayout, loraLayout, loraProblem, mergeLora, mergesAdapters } from "../model/lora.js"
 import type { Model } from "../model/model.js"
 import { adapterScratch, flatAdapters, flatWeights, type Weights, withAdapters } from "../model/parameters.js"
-import { fillTensors, namedTensors, tensorsProblem } from "../model/weights.js"
+import { fillTensors, namedTensors, type TensorRange, tensorsProblem } from "../model/weights.js"
 import { beginEvaluation, type Evaluation, type Subject } from "./evaluation.js"
 import { preparePass } from "./passInput.js"
 
@@ -73,6 +74,81 @@ export interface Run {
 
 const refuse = (detail: string) => Either.left(new EngineError({ reason: "InvalidInput", detail }))
 
+/** The base with a run's adapters: merged into it, once for many passes, or beside it. */
+const adapted = (
+  model: Model,
+  layout: LoraLayout,
+  adapters: number,
+  version: object,
+  rows: number
+): Either.Either<Weights, EngineError> => {
+  const { config, workspace } = model
+  if (!mergesAdapters(model)) {
+    return Either.map(
+      workspace.block("adapters", adapterScratch(layout, rows)),
+      (scratch) => withAdapters(model.weights, layout, scratch, flatAdapters(adapters, layout.rank))
+    )
+  }
+  return Either.map(workspace.merged(), (merged) => {
+    if (merged.version !== version) {
+      merged.version = version
+      mergeLora(model, layout, adapters, merged.address)
+    }
+    return flatWeights(config, model.layout, merged.address)
+  })
+}
+
+/** Addresses of what a step changes, `size` numbers each. */
+interface Trainable {
+  readonly size: number
+  readonly parameters: number
+  readonly gradients: number
+  readonly firstMoment: number
+  readonly secondMoment: number
+}
+
+/** Step number `step` of AdamW, from 1; gives the norm of the gradients before clipping. */
+const adamw = (
+  kernels: Kernels,
+  { beta1, beta2, eps, gradClipNorm, learningRate, weightDecay }: AdamParams,
+  step: number,
+  { firstMoment, gradients, parameters, secondMoment, size }: Trainable
+): number => {
+  const gradNorm = Math.sqrt(kernels.sumOfSquares(size, gradients))
+  kernels.adamw(
+    Math.ceil(size / 4) * 4,
+    parameters,
+    gradients,
+    firstMoment,
+    secondMoment,
+    gradClipNorm > 0 && gradNorm > gradClipNorm ? gradClipNorm / gradNorm : 1,
+    1 - learningRate * weightDecay,
+    beta1,
+    1 - beta1,
+    beta2,
+    1 - beta2,
+    learningRate / (1 - Math.pow(beta1, step)),
+    1 / Math.sqrt(1 - Math.pow(beta2, step)),
+    eps
+  )
+  return gradNorm
+}
+
+/** Writes the sum of several workers' gradients, taken in their order, to an address. */
+const sumOf = (
+  { kernels, workspace }: Model,
+  size: number,
+  parts: ReadonlyArray<Float32Array>,
+  to: number
+): Either.Either<void, EngineError> =>
+  Either.map(workspace.block("gradients", size), (scratch) => {
+    kernels.floats(to, size).fill(0)
+    for (const part of parts) {
+      kernels.floats(scratch, size).set(part)
+      kernels.add(size, scratch, to)
+    }
+  })
+
 /** Makes a run on a base model known as `baseModel`; `lora: null` trains a copy of every parameter. */
 export const makeRun = (
   model: Model,
@@ -94,6 +170,7 @@ export const makeRun = (
     const pending = accumulator + stretch
     const firstMoment = pending + stretch
     const secondMoment = firstMoment + stretch
+    const trainable = { size, parameters, gradients: accumulator, firstMoment, secondMoment }
     const flat = (address: number): Float32Array => kernels.floats(address, size)
     if (lora === null) flat(parameters).set(kernels.floats(model.flat, size))
     else initialiseLora(model, adapters!, parameters, lora.seed)
@@ -101,22 +178,10 @@ export const makeRun = (
     /** Changes with the parameters, so that adapters are merged once for many passes. */
     let version = {}
 
-    const weights: Run["weights"] = (rows) => {
-      if (adapters === undefined) return Either.right(flatWeights(model.config, model.layout, parameters))
-      if (!mergesAdapters(model)) {
-        return Either.map(
-          model.workspace.block("adapters", adapterScratch(adapters, rows)),
-          (scratch) => withAdapters(model.weights, adapters, scratch, flatAdapters(parameters, adapters.rank))
-        )
-      }
-      return Either.map(model.workspace.merged(), (merged) => {
-        if (merged.version !== version) {
-          merged.version = version
-          mergeLora(model, adapters, parameters, merged.address)
-        }
-        return flatWeights(model.config, model.layout, merged.address)
-      })
-    }
+    const weights: Run["weights"] = (rows) =>
+      adapters === undefined
+        ? Either.right(flatWeights(model.config, model.layout, parameters))
+        : adapted(model, adapters, parameters, version, rows)
 
     const subject: Subject = {
       model,
@@ -156,41 +221,14 @@ export const makeRun = (
       accumulate: (gradients) => {
         const wrong = gradients.findIndex((part) => part.length !== size)
         if (wrong >= 0) return refuse(`gradients[${wrong}] has ${gradients[wrong]!.length} numbers, not ${size}`)
-        return Either.map(model.workspace.block("gradients", size), (scratch) => {
-          flat(pending).fill(0)
-          for (const part of gradients) {
-            flat(scratch).set(part)
-            kernels.add(size, scratch, pending)
-          }
-          kernels.add(size, pending, accumulator)
-        })
+        return Either.map(sumOf(model, size, gradients, pending), () => kernels.add(size, pending, accumulator))
       },
-      clearGradients: () => {
-        flat(accumulator).fill(0)
-      },
+      clearGradients: () => void flat(accumulator).fill(0),
       optimStep: (params) => {
         const problem = adamProblem(params)
         if (problem !== undefined) return refuse(`adam_params.${problem}`)
-        const { beta1, beta2, eps, gradClipNorm, learningRate, weightDecay } = params
-        const gradNorm = Math.sqrt(kernels.sumOfSquares(size, accumulator))
-        const clip = gradClipNorm > 0 && gradNorm > gradClipNorm ? gradClipNorm / gradNorm : 1
         step++
-        kernels.adamw(
-          Math.ceil(size / 4) * 4,
-          parameters,
-          accumulator,
-          firstMoment,
-          secondMoment,
-          clip,
-          1 - learningRate * weightDecay,
-          beta1,
-          1 - beta1,
-          beta2,
-          1 - beta2,
-          learningRate / (1 - Math.pow(beta1, step)),
-          1 / Math.sqrt(1 - Math.pow(beta2, step)),
-          eps
-        )
+        const gradNorm = adamw(kernels, params, step, trainable)
         flat(accumulator).fill(0)
         version = {}
         return Either.right({ gradNorm })
@@ -205,14 +243,12 @@ export const makeRun = (
       }),
       importState: (state, { optimizer }) => {
         const moments = optimizer ? state.optimizer : null
-        const problem = stateProblem(state) ?? tensorsProblem(tensors, state.weights) ??
-          (moments === null ? undefined : momentsProblem(moments)) ??
+        const problem = stateProblem(state, { baseModel, lora }) ?? tensorsProblem(tensors, state.weights) ??
+          (moments === null ? undefined : momentsProblem(tensors, moments)) ??
           (optimizer && moments === null ? "it holds no optimiser state" : undefined)
         if (problem !== undefined) return refuse(`the state cannot be loaded: ${problem}`)
         fillTensors(tensors, state.weights, flat(parameters))
-        flat(accumulator).fill(0)
-        flat(firstMoment).fill(0)
-        flat(secondMoment).fill(0)
+        for (const address of [accumulator, firstMoment, secondMoment]) flat(address).fill(0)
         step = 0
         if (moments !== null) {
           fillTensors(tensors, moments.m, flat(firstMoment))
@@ -230,26 +266,35 @@ export const makeRun = (
       release: () => kernels.release(parameters)
     }
 
-    const stateProblem = (state: RunState): string | undefined => {
-      if (state.baseModel !== baseModel) return `it belongs to another base model than ${baseModel}`
-      if ((state.lora === null) !== (lora === null)) {
-        return lora === null
-          ? "it holds adapters, the run trains every parameter"
-          : "it holds no adapters, the run does"
-      }
-      if (lora === null || state.lora === null) return undefined
-      if (state.lora.rank !== lora.rank) return `its rank is ${state.lora.rank}, the run's ${lora.rank}`
-      return undefined
-    }
-    const momentsProblem = (moments: NonNullable<RunState["optimizer"]>): string | undefined => {
-      if (!Number.isSafeInteger(moments.step) || moments.step < 0) return "its step count is not a whole number"
-      const first = tensorsProblem(tensors, moments.m)
-      if (first !== undefined) return `first moments: ${first}`
-      const second = tensorsProblem(tensors, moments.v) ?? negative(moments.v)
-      return second === undefined ? undefined : `second moments: ${second}`
-    }
     return run
   })
+
+/** What is wrong with a state for a run of such a base model and such adapters, tensors apart. */
+const stateProblem = (
+  state: RunState,
+  { baseModel, lora }: { readonly baseModel: string; readonly lora: LoraConfig | null }
+): string | undefined => {
+  if (state.baseModel !== baseModel) return `it belongs to another base model than ${baseModel}`
+  if ((state.lora === null) !== (lora === null)) {
+    return lora === null
+      ? "it holds adapters, the run trains every parameter"
+      : "it holds no adapters, the run does"
+  }
+  if (lora === null || state.lora === null) return undefined
+  if (state.lora.rank !== lora.rank) return `its rank is ${state.lora.rank}, the run's ${lora.rank}`
+  return undefined
+}
+
+const momentsProblem = (
+  ranges: ReadonlyArray<TensorRange>,
+  moments: NonNullable<RunState["optimizer"]>
+): string | undefined => {
+  if (!Number.isSafeInteger(moments.step) || moments.step < 0) return "its step count is not a whole number"
+  const first = tensorsProblem(ranges, moments.m)
+  if (first !== undefined) return `first moments: ${first}`
+  const second = tensorsProblem(ranges, moments.v) ?? negative(moments.v)
+  return second === undefined ? undefined : `second moments: ${second}`
+}
 
 const negative = (tensors: ReadonlyArray<NamedTensor>): string | undefined => {
   for (const { data, name } of tensors) {

@@ -56,31 +56,14 @@ const idRange = 2 ** 21
 export const makeDrawer = (kernels: Kernels, vocabSize: number): Either.Either<Drawer, EngineError> =>
   Either.map(kernels.allocate(2 * vocabSize), (address) => drawerAt(kernels, vocabSize, address))
 
-const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Drawer => {
-  const weightsAddress = rowAddress + vocabSize * 4
+/**
+ * Tokens from the likeliest on, the lowest id first among equals: as many as are popped are sorted, the rest is not.
+ */
+const makeRanking = (vocabSize: number) => {
   const single = new Float32Array(vocabSize)
   const singleBits = new Int32Array(single.buffer)
   const heap = new Float64Array(vocabSize)
   let size = 0
-  let weights: Float32Array = single
-
-  const maximum = (logits: Float32Array, offset: number): number => {
-    let best = offset
-    for (let i = offset + 1; i < offset + vocabSize; i++) if (logits[i]! > logits[best]!) best = i
-    return best - offset
-  }
-
-  /** Fills `weights`; gives the logarithm of their sum. */
-  const temper = (logits: Float32Array, offset: number, temperature: number): number => {
-    kernels.floats(rowAddress, vocabSize).set(logits.subarray(offset, offset + vocabSize))
-    weights = kernels.floats(weightsAddress, vocabSize)
-    // A temperature that underflows in single precision would turn 0 / 0 up.
-    return kernels.temper(vocabSize, rowAddress, Math.max(temperature, 1e-30), weightsAddress)
-  }
-
-  /** The order of operations is that of the training pass. */
-  const logprobOf = (logit: number, max: number, temperature: number, logSum: number): number =>
-    temperature === 1 ? logit - (max + logSum) : (logit - max) / temperature - logSum
 
   // A binary heap of numbers that order tokens: the logit's bits, made to sort as unsigned, then the id from above. So the
   // greatest number is the likeliest token, the one with the lowest id among equals.
@@ -116,6 +99,33 @@ const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Draw
     if (size > 1) sift(0)
     return tokenAt(size)
   }
+  return { heapify, pop, tokenAt }
+}
+
+const drawerAt = (kernels: Kernels, vocabSize: number, rowAddress: number): Drawer => {
+  const weightsAddress = rowAddress + vocabSize * 4
+  const single = new Float32Array(vocabSize)
+  let weights: Float32Array = single
+
+  const maximum = (logits: Float32Array, offset: number): number => {
+    let best = offset
+    for (let i = offset + 1; i < offset + vocabSize; i++) if (logits[i]! > logits[best]!) best = i
+    return best - offset
+  }
+
+  /** Fills `weights`; gives the logarithm of their sum. */
+  const temper = (logits: Float32Array, offset: number, temperature: number): number => {
+    kernels.floats(rowAddress, vocabSize).set(logits.subarray(offset, offset + vocabSize))
+    weights = kernels.floats(weightsAddress, vocabSize)
+    // A temperature that underflows in single precision would turn 0 / 0 up.
+    return kernels.temper(vocabSize, rowAddress, Math.max(temperature, 1e-30), weightsAddress)
+  }
+
+  /** The order of operations is that of the training pass. */
+  const logprobOf = (logit: number, max: number, temperature: number, logSum: number): number =>
+    temperature === 1 ? logit - (max + logSum) : (logit - max) / temperature - logSum
+
+  const { heapify, pop, tokenAt } = makeRanking(vocabSize)
 
   const sum = (): number => {
     let total = 0

@@ -4,7 +4,7 @@
 import * as Either from "effect/Either"
 import { EngineError, type SampledTokens } from "../Engine.js"
 import { type Active, asTopk, type Job, makeTopk, type Sequence } from "./jobs.js"
-import type { CacheBudget, PageCache } from "./pageCache.js"
+import type { CacheBudget, PageCache, PageTable } from "./pageCache.js"
 import { makeStopWatch } from "./stop.js"
 
 /** Samples that decode at the same time. */
@@ -24,6 +24,35 @@ export interface Seats {
   readonly finish: (sequence: Sequence, stopReason: "stop" | "length") => void
   /** Ends a request without a result. */
   readonly fail: (of: Active, error: EngineError) => void
+}
+
+const noRoom = ({ maxTokens, request: { prompt } }: Job, need: number, left: number): EngineError =>
+  new EngineError({
+    reason: "LimitReached",
+    detail: `a sample of ${prompt.length} prompt tokens and ${maxTokens} more needs ${need} bytes of memory and ` +
+      `${Math.max(0, left)} are left: lower maxTokens or release runs and samplers`
+  })
+
+/** A request that begins, with the table of its prompt's pages. */
+const activeOf = (job: Job, table: PageTable): Active => {
+  const { prompt, promptLogprobs, topkPromptLogprobs } = job.request
+  const topkPrompt = makeTopk(topkPromptLogprobs)
+  for (let i = 0; i < topkPromptLogprobs; i++) {
+    topkPrompt?.tokens.push(0)
+    topkPrompt?.logprobs.push(-99999)
+  }
+  return {
+    job,
+    table,
+    promptLogprobs: promptLogprobs ? new Float32Array(prompt.length).fill(NaN) : undefined,
+    topkPrompt,
+    sequences: [],
+    read: 0,
+    first: undefined,
+    started: 0,
+    running: 0,
+    finished: 0
+  }
 }
 
 export const makeSeats = (cache: PageCache, budget: CacheBudget): Seats => {
@@ -70,27 +99,10 @@ export const makeSeats = (cache: PageCache, budget: CacheBudget): Seats => {
   }
 
   const begin = (job: Job): void => {
-    const { prompt, promptLogprobs, topkPromptLogprobs } = job.request
     const opened = cache.open()
     if (Either.isLeft(opened)) return job.done(Either.left(opened.left))
-    const topkPrompt = makeTopk(topkPromptLogprobs)
-    for (let i = 0; i < topkPromptLogprobs; i++) {
-      topkPrompt?.tokens.push(0)
-      topkPrompt?.logprobs.push(-99999)
-    }
     budget.promised += job.promptBytes + job.sampleBytes
-    active = [...active, {
-      job,
-      table: opened.right,
-      promptLogprobs: promptLogprobs ? new Float32Array(prompt.length).fill(NaN) : undefined,
-      topkPrompt,
-      sequences: [],
-      read: 0,
-      first: undefined,
-      started: 0,
-      running: 0,
-      finished: 0
-    }]
+    active = [...active, activeOf(job, opened.right)]
   }
 
   const start = (of: Active, first: Float32Array, drawFirst: Parameters<Seats["admit"]>[0]): void => {
@@ -123,14 +135,7 @@ export const makeSeats = (cache: PageCache, budget: CacheBudget): Seats => {
         free--
       } else if (budget.promised > 0) return
       else {
-        job.done(Either.left(
-          new EngineError({
-            reason: "LimitReached",
-            detail:
-              `a sample of ${job.request.prompt.length} prompt tokens and ${job.maxTokens} more needs ${need} bytes ` +
-              `of memory and ${Math.max(0, budget.available())} are left: lower maxTokens or release runs and samplers`
-          })
-        ))
+        job.done(Either.left(noRoom(job, need, budget.available())))
       }
       waiting.shift()
     }
