@@ -8,7 +8,7 @@ import { Dataset, Datum, Report, Run, ServiceClient, TrainingLoop } from "tinkex
 import * as LocalTinkex from "tinkex/LocalTinkex"
 import type { Row } from "./Row.js"
 
-const steps = 60
+const steps = 30
 const examples = Array.from({ length: 32 }, (_, i) =>
   Datum.fromCompletion(
     Array.from({ length: 24 }, (_, k) => (i + k) % 200),
@@ -43,7 +43,7 @@ const overhead = (folder: string) =>
     yield* bare
     yield* exact
     const ratios: Array<number> = []
-    for (let round = 0; round < 9; round++) {
+    for (let round = 0; round < 5; round++) {
       // either first, in turn: what else the machine does falls on both
       const [a, b] = round % 2 === 0
         ? [yield* seconds(bare), yield* seconds(exact)]

@@ -20,7 +20,11 @@ import type { Save } from "./saver.js"
 type Snapshot = Effect.Effect<Effect.Effect<SamplingClient.Client, TinkexError, Scope.Scope>, TinkexError>
 
 export interface HandIn<E, R> {
-  readonly step: (step: number) => Effect.Effect<void, E | PassError, R>
+  /**
+   * Makes a step ready: its batch is there, paid for and in the journal. Gives what hands it in, so that all this is done while the
+   * steps before it are on their way.
+   */
+  readonly ready: (step: number) => Effect.Effect<Effect.Effect<void, E | PassError, R>, E | PassError, R>
   /** A checkpoint at once, behind everything that was handed in. */
   readonly save: (kind: Save["kind"], updates: number) => Effect.Effect<void, PassError>
   /** A sampler of the weights after so many updates, if one is wanted: call it where these updates are the last. */
@@ -102,7 +106,7 @@ export const makeHandIn = <E, R>(pass: Pass<E, R>): Effect.Effect<HandIn<E, R>> 
         )
       })
 
-    const step = (step: number): Effect.Effect<void, E | PassError, R> =>
+    const ready: HandIn<E, R>["ready"] = (step) =>
       Effect.gen(function*() {
         const began = yield* clock.now
         const spans: Array<Span> = []
@@ -128,22 +132,26 @@ export const makeHandIn = <E, R>(pass: Pass<E, R>): Effect.Effect<HandIn<E, R>> 
           )
         )
         const cumulative = run.state.spent
-        yield* Queue.offer(pass.handed, {
-          ...yield* timed(spans, "submit", submit(step, data, kind)),
-          step,
-          data,
-          facts,
-          round,
-          evaluation,
-          usage: round === undefined || step % pass.updatesPerRound !== 0
-            ? trained
-            : Cost.add(trained, charged(round.usage)),
-          cumulative,
-          settle: settle(trained),
-          spans,
-          began
+        return Effect.gen(function*() {
+          const submitted = yield* clock.now
+          yield* Queue.offer(pass.handed, {
+            ...yield* timed(spans, "submit", submit(step, data, kind)),
+            submitted,
+            step,
+            data,
+            facts,
+            round,
+            evaluation,
+            usage: round === undefined || step % pass.updatesPerRound !== 0
+              ? trained
+              : Cost.add(trained, charged(round.usage)),
+            cumulative,
+            settle: settle(trained),
+            spans,
+            began
+          })
         })
       })
 
-    return { step, save, draw }
+    return { ready, save, draw }
   })

@@ -44,6 +44,8 @@ export interface Handed {
   readonly row: Deferred.Deferred<Row>
   readonly spans: Array<Span>
   readonly began: number
+  /** When it began to be handed in. */
+  readonly submitted: number
 }
 
 export interface Pass<E, R> {

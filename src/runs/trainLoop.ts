@@ -24,8 +24,9 @@ const handInAll = <E, R>(
     const handIn = yield* makeHandIn(pass)
     if (pass.start < total) yield* handIn.draw(pass.start, client.snapshot)
     for (let step = pass.start; step < total; step++) {
+      const submit = yield* handIn.ready(step)
       yield* Queue.take(pass.permits)
-      yield* handIn.step(step)
+      yield* submit
     }
     if (pass.start === total && policy.final) yield* handIn.save("final", total)
     return undefined
@@ -50,7 +51,7 @@ const seeThrough = <E, R>(pass: Pass<E, R>): Effect.Effect<void, PassError> =>
       yield* Queue.offer(permits, undefined)
       yield* one.settle
       yield* run.note({ t: "applied", step })
-      const row = yield* rowOf(pass, one, output, update, (yield* clock.now) - began)
+      const row = yield* rowOf(pass, one, output, update, (yield* clock.now) - one.submitted)
       yield* pass.rows.offer(jsonLine(row))
       yield* pass.spans.offer(() =>
         `${
