@@ -46,6 +46,8 @@ export const allowed = (() => {
     server,
     NodeTinkex,
     gateway: [...client, "client"],
+    // Optional peers: reached by subpath alone.
+    ai: [...client, "client"],
     // It talks to any server, and must not see it with the eyes of our client.
     conformance: ["protocol"],
     LocalTinkex: [...doors, "NodeTinkex"],
@@ -69,6 +71,7 @@ export const platformNeutral = [
   "recipes",
   "conformance",
   "gateway",
+  "ai",
   "Tinkex",
   "index"
 ]
@@ -85,7 +88,8 @@ export const publicRooms = [
   "runs",
   "recipes",
   "conformance",
-  "gateway"
+  "gateway",
+  "ai"
 ]
 
 /**

@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Structured from "../../chat/jsonAnswer.js"
 import * as Message from "../../chat/Message.js"
 import type * as Renderer from "../../chat/Renderer.js"
 import type * as ChatModel from "../../client/ChatModel.js"
@@ -16,7 +17,6 @@ import type { Models, Opened } from "../models.js"
 import * as Sse from "../sse.js"
 import { ofChat } from "./logprobs.js"
 import { type ChatRequest, messagesOf, stopsOf, toolsOf } from "./request.js"
-import * as Structured from "./structured.js"
 
 /** A request that has been read, and the model that is to answer. */
 interface Call {
@@ -98,11 +98,17 @@ const mustCall = (request: ChatRequest): boolean => {
   return (request.tools?.length ?? 0) > 0 && (mode === "required" || typeof mode === "object")
 }
 
+/** What the answer has to be, where it has to be JSON. */
+const formatOf = ({ response_format: format }: ChatRequest): Structured.Format | undefined =>
+  format == null || format.type === "text"
+    ? undefined
+    : { schema: format.type === "json_schema" ? format.json_schema.schema ?? {} : undefined }
+
 const optionsOf = (request: ChatRequest): Effect.Effect<ChatModel.Options, GatewayError> =>
   Effect.gen(function*() {
     const messages = yield* messagesOf(request.messages)
     return {
-      messages: Structured.instruct(messages, request.response_format),
+      messages: Structured.instruct(messages, formatOf(request)),
       ...(yield* toolsFor(request)),
       numSamples: request.n ?? 1,
       maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
@@ -127,7 +133,7 @@ const settle = (call: Call, choice: ChatModel.Choice) =>
         ? { _tag: "Bad" as const, reason: "a tool has to be called" }
         : current.finishReason === "tool_calls"
         ? { _tag: "Good" as const, text: said }
-        : Structured.check(said, request.response_format)
+        : Structured.check(said, formatOf(request))
       if (verdict._tag === "Good") return { choice: current, text: verdict.text, used }
       if (left === 0) {
         return yield* new GatewayError({
@@ -256,8 +262,7 @@ const told = (events: Stream.Stream<string, Failure>): Stream.Stream<string> =>
   Stream.catchAll(events, (error) => Stream.make(Sse.event(openAiBody(toGateway(error)))))
 
 /** An answer that is checked before it is given is streamed in one piece. */
-const checked = ({ request }: Call): boolean =>
-  (request.response_format != null && request.response_format.type !== "text") || mustCall(request)
+const checked = ({ request }: Call): boolean => formatOf(request) !== undefined || mustCall(request)
 
 /** What comes of answers that are checked: each in one piece. */
 const settledEvents = (call: Call): Stream.Stream<ChatModel.StreamEvent, Failure> =>

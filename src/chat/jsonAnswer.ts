@@ -1,35 +1,30 @@
 /**
  * Answers that have to be JSON, of a schema where one is given: said to the model, read from its answer, checked, and asked for
  * again with what was wrong. The service cannot be told what tokens to allow, so that is how far a promise goes.
+ *
+ * @internal
  */
-import { Validator } from "@cfworker/json-schema"
-import * as Message from "../../chat/Message.js"
-import type { ChatRequest } from "./request.js"
+import { type Schema, Validator } from "@cfworker/json-schema"
+import * as Message from "./Message.js"
 
 /** How often an answer is asked for again. */
 export const repeats = 3
 
-type Format = NonNullable<ChatRequest["response_format"]>
+/** A JSON Schema; without one any object. */
+export type Format = { readonly schema: Readonly<Record<string, unknown>> | undefined }
 
-const instruction = (format: Format): string | undefined => {
-  switch (format.type) {
-    case "text":
-      return undefined
-    case "json_object":
-      return "Answer with one JSON object and nothing else."
-    case "json_schema":
-      return "Answer with one JSON value of this JSON Schema and nothing else:\n" +
-        JSON.stringify(format.json_schema.schema ?? {})
-  }
-}
+const instruction = ({ schema }: Format): string =>
+  schema === undefined
+    ? "Answer with one JSON object and nothing else."
+    : `Answer with one JSON value of this JSON Schema and nothing else:\n${JSON.stringify(schema)}`
 
 /** The messages with what the answer has to be, in the system message. */
 export const instruct = (
   messages: ReadonlyArray<Message.Message>,
-  format: Format | null | undefined
+  format: Format | undefined
 ): ReadonlyArray<Message.Message> => {
-  const told = format == null ? undefined : instruction(format)
-  if (told === undefined) return messages
+  if (format === undefined) return messages
+  const told = instruction(format)
   const [first, ...rest] = messages
   return first?.role === "system"
     ? [{ ...first, content: `${Message.text(first)}\n\n${told}` }, ...rest]
@@ -38,12 +33,14 @@ export const instruct = (
 
 const fence = /^\s*```(?:json)?\s*\n?([\s\S]*?)\n?```\s*$/
 
-/** The JSON of an answer, or what is wrong with it. */
-export const check = (
-  text: string,
-  format: Format | null | undefined
-): { readonly _tag: "Good"; readonly text: string } | { readonly _tag: "Bad"; readonly reason: string } => {
-  if (format == null || format.type === "text") return { _tag: "Good", text }
+/** What an answer is: good, with the JSON alone, or bad, with what is wrong. */
+export type Verdict =
+  | { readonly _tag: "Good"; readonly text: string }
+  | { readonly _tag: "Bad"; readonly reason: string }
+
+/** Looks at an answer. Without a format every answer is good. */
+export const check = (text: string, format: Format | undefined): Verdict => {
+  if (format === undefined) return { _tag: "Good", text }
   const bare = (fence.exec(text)?.[1] ?? text).trim()
   let value: unknown
   try {
@@ -51,12 +48,12 @@ export const check = (
   } catch {
     return { _tag: "Bad", reason: "it is not JSON" }
   }
-  if (format.type === "json_object") {
+  if (format.schema === undefined) {
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? { _tag: "Good", text: bare }
       : { _tag: "Bad", reason: "it is JSON, but not an object" }
   }
-  const { errors, valid } = new Validator(format.json_schema.schema ?? {}, "2020-12", false).validate(value)
+  const { errors, valid } = new Validator(format.schema as Schema, "2020-12", false).validate(value) // a schema is an object
   return valid
     ? { _tag: "Good", text: bare }
     : {
