@@ -15,8 +15,7 @@ import * as ModelInput from "../../src/protocol/ModelInput.js"
 import * as TensorData from "../../src/protocol/TensorData.js"
 import * as Tokenizer from "../../src/tokenizer/Tokenizer.js"
 import * as Preview from "../../src/training/Preview.js"
-
-const deep = process.env["TINKEX_DEEP"] === "1"
+import { sized } from "../support/deep.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "tinkex-chat-"))),
@@ -139,7 +138,7 @@ describe("fromJsonl", () => {
       const path = join(yield* folder, "large.jsonl")
       const line = `${JSON.stringify({ prompt: "a".repeat(700), completion: "b".repeat(290) })}\n`
       const block = line.repeat(10_000)
-      const blocks = deep ? 100 : 10 // 1 GB, or a tenth
+      const blocks = sized(100) // 1 GB in full size
       for (let i = 0; i < blocks; i++) appendFileSync(path, block)
       const told: Array<Conversation.Progress> = []
       let most = 0

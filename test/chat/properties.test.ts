@@ -7,9 +7,10 @@ import * as Renderer from "../../src/chat/Renderer.js"
 import type { Segment } from "../../src/protocol/Datum.js"
 import * as ModelInput from "../../src/protocol/ModelInput.js"
 import type { Tokenizer } from "../../src/tokenizer/Tokenizer.js"
+import { sized } from "../support/deep.js"
 import { specs, tokenizerOf } from "./golden/family.js"
 
-const numRuns = process.env["TINKEX_DEEP"] === "1" ? 400 : 15
+const numRuns = sized(150)
 
 /** What the formats frame or trim is not for a law of reading back: no blanks around, no marks of theirs inside. */
 const words = fc.stringMatching(
