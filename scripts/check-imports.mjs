@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from "node:fs"
 import { dirname, relative, resolve } from "node:path"
 import ts from "typescript"
-import { allowed, platformNeutral, roomOf, root, sources } from "./rooms.mjs"
+import { allowed, floors, platformNeutral, roomOf, root, sources } from "./rooms.mjs"
 
 const barrels = new Set(["effect", "@effect/platform", "@effect/platform-node", "@effect/cli", "@effect/experimental"])
 const problems = []
@@ -23,6 +23,13 @@ const imports = (path) => {
   }
   visit(file)
   return found
+}
+
+/** How high a file lies in its room; 0 is the top. */
+const floorOf = (path, { above, order }) => {
+  const [first, ...rest] = relative(root, path).split("/").slice(2)
+  if (rest.length > 0) return 1 + order.indexOf(first)
+  return above.includes(first.replace(/\.ts$/, "")) ? 0 : 1 + order.length
 }
 
 let count = 0
@@ -49,6 +56,10 @@ for (const path of sources()) {
       continue
     }
     const other = roomOf(target)
+    const plan = floors[room]
+    if (plan !== undefined && other === room && floorOf(target, plan) < floorOf(path, plan)) {
+      problems.push(`${here}: ${room} is laid out downwards, but imports "${specifier}"`)
+    }
     if (other === room) continue
     if (!may.includes(other)) problems.push(`${here}: ${room} may not import ${other} ("${specifier}")`)
     if (relative(root, target).includes("/internal/")) {

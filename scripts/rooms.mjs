@@ -56,6 +56,17 @@ export const allowed = (() => {
   }
 })()
 
+/**
+ * Rooms that are laid out in floors: a file may import only what lies on its own floor or on those behind it in the list. Files
+ * of the room itself that stand above the floors are named; the others lie below them.
+ */
+export const floors = {
+  server: {
+    above: ["NodeServer", "Server"],
+    order: ["app", "routes", "samplers", "runs", "futures", "checkpoints", "sessions", "http"]
+  }
+}
+
 /** Rooms and front doors from which no `node:` module and no platform-node may be reached. */
 export const platformNeutral = [
   "protocol",

@@ -13,17 +13,26 @@ import * as Layer from "effect/Layer"
 import type { Engine } from "../engine/Engine.js"
 import * as App from "./app/app.js"
 import * as CountedEngine from "./app/countedEngine.js"
-import * as Models from "./app/Models.js"
+import * as ServerStats from "./app/stats.js"
 import type { CheckpointError } from "./checkpoints/CheckpointError.js"
 import * as CheckpointStore from "./checkpoints/CheckpointStore.js"
 import * as Futures from "./futures/Futures.js"
 import * as Tokens from "./http/tokens.js"
 import * as Uploads from "./http/uploads.js"
 import * as Web from "./http/web.js"
+import * as Models from "./runs/Models.js"
 import * as Runs from "./runs/Runs.js"
 import * as Samplers from "./samplers/Samplers.js"
 import * as ServerConfig from "./ServerConfig.js"
 import * as Sessions from "./sessions/Sessions.js"
+
+/**
+ * What the server holds at the moment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Stats extends ServerStats.Stats {}
 
 /**
  * The server. It works as long as the scope in which it was made is open.
@@ -47,46 +56,9 @@ export class Server extends Context.Tag("tinkex/Server")<Server, {
   readonly stats: Effect.Effect<Stats>
 }>() {}
 
-/**
- * What the server holds at the moment.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Stats {
-  readonly sessions: number
-  readonly runs: number
-  readonly queuedOperations: number
-  readonly samplers: number
-  readonly sampleRequests: number
-  readonly pendingFutures: number
-  /** Polls that are being held. */
-  readonly heldPolls: number
-  readonly keptResults: number
-  readonly keptResultBytes: number
-}
-
 const make = Effect.gen(function*() {
-  const sessions = yield* Sessions.Sessions
-  const runs = yield* Runs.Runs
-  const samplers = yield* Samplers.Samplers
   const futures = yield* Futures.Futures
-  const stats = Effect.gen(function*(): Effect.fn.Return<Stats> {
-    const run = yield* runs.stats
-    const sampler = yield* samplers.stats
-    const future = yield* futures.stats
-    return {
-      sessions: (yield* sessions.list).filter((session) => !session.expired).length,
-      runs: run.loaded,
-      queuedOperations: run.queued,
-      samplers: sampler.samplers,
-      sampleRequests: sampler.requests,
-      pendingFutures: future.pending,
-      heldPolls: future.held,
-      keptResults: future.kept,
-      keptResultBytes: future.bytes
-    }
-  })
+  const stats = yield* ServerStats.make
   const { app, routes } = yield* App.make(stats, yield* CountedEngine.Work)
   const guarded = (yield* ServerConfig.ServerConfig).apiKey !== undefined
   return { app, guarded, routes, ...(yield* Web.make(app)), drain: futures.release, stats }

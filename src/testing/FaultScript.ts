@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { type Fault as Injected, FaultInjector, type FaultPoint } from "../server/app/FaultInjector.js"
+import { type Fault as Injected, FaultInjector, type FaultPoint } from "../server/FaultInjector.js"
 import * as internal from "./internal/faultScript.js"
 
 /** Milliseconds, or text such as `"250 millis"` and `"2 seconds"`. */

@@ -9,7 +9,7 @@ import { deflateSync, gzipSync } from "node:zlib"
 import * as ForwardBackwardCodec from "../../src/protocol/ForwardBackwardCodec.js"
 import * as SampleCodec from "../../src/protocol/SampleCodec.js"
 import * as Zstd from "../../src/protocol/Zstd.js"
-import type { Fault, FaultPoint } from "../../src/server/app/FaultInjector.js"
+import type { Fault, FaultPoint } from "../../src/server/FaultInjector.js"
 import * as Harness from "./fixtures/harness.js"
 
 const protobuf = { accept: "application/x-protobuf" }

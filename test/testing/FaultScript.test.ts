@@ -3,7 +3,7 @@ import { Context, Duration, Effect, Layer } from "effect"
 import * as fc from "effect/FastCheck"
 import { readFileSync } from "node:fs"
 import { FaultScript } from "tinkex/testing"
-import { type Fault, FaultInjector, type FaultPoint } from "../../src/server/app/FaultInjector.js"
+import { type Fault, FaultInjector, type FaultPoint } from "../../src/server/FaultInjector.js"
 
 const point = (
   endpoint: string,

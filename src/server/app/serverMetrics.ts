@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import * as MetricNames from "../../observability/MetricNames.js"
 import * as Metrics from "../../observability/Metrics.js"
 import * as PrometheusExport from "../../observability/PrometheusExport.js"
-import type { Stats } from "../Server.js"
 import { monotonic } from "../time.js"
 import type { Counts } from "./countedEngine.js"
+import type { Stats } from "./stats.js"
 
 const gauges: ReadonlyArray<readonly [keyof Stats, string, MetricNames.MetricDefinition["unit"], string]> = [
   ["sessions", "tinkex.server.sessions", "count", "Sessions that have not ended"],

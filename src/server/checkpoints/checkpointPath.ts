@@ -26,6 +26,18 @@ const final = { "x-should-retry": "false" }
 const lasting: ReadonlySet<string> = new Set(["EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "ENAMETOOLONG"])
 
 /**
+ * The same for a checkpoint that a field of a request names.
+ *
+ * @internal
+ */
+export const named = <A>(field: string, effect: Effect.Effect<A, CheckpointError>): Effect.Effect<A, Refusal> =>
+  Effect.catchIf(
+    effect,
+    ({ reason }) => reason === "NotFound",
+    () => Effect.fail(notFound(`${field}: no checkpoint of that path exists, or it has expired`))
+  ).pipe(Effect.catchTag("CheckpointError", (error) => stored(Effect.fail(error))))
+
+/**
  * What went wrong with a checkpoint, as an answer.
  *
  * @internal

@@ -7,7 +7,7 @@ import * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
-import { FaultInjector, type FaultPoint } from "../app/FaultInjector.js"
+import { FaultInjector, type FaultPoint } from "../FaultInjector.js"
 import { wall } from "../time.js"
 
 type Step<A = void> = Effect.Effect<A, PlatformError.PlatformError>

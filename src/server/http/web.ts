@@ -12,7 +12,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
-import { isReset } from "../app/faults.js"
+import { isReset } from "./faults.js"
 
 /** A connection that was broken on purpose. */
 class ConnectionReset extends Error {

@@ -9,15 +9,15 @@ import * as Option from "effect/Option"
 import type { Checkpoint, TrainingRun } from "../../protocol/Checkpoint.js"
 import { CheckpointGroup } from "../../protocol/TinkerApi.js"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
-import { implement } from "../app/implement.js"
 import { type CheckpointParams, pathOf, stored } from "../checkpoints/checkpointPath.js"
 import { CheckpointStore, type Entry, type RunRecord } from "../checkpoints/CheckpointStore.js"
-import { checkTtl } from "../checkpoints/saving.js"
 import { conflict, notFound } from "../http/refusal.js"
 import { Runs } from "../runs/Runs.js"
+import { checkTtl } from "../runs/saving.js"
 import { Samplers } from "../samplers/Samplers.js"
 import { Sessions } from "../sessions/Sessions.js"
 import { wall } from "../time.js"
+import { implement } from "./implement.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {

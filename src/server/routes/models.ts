@@ -8,12 +8,12 @@ import * as Either from "effect/Either"
 import { type AdamParams, Engine } from "../../engine/Engine.js"
 import { ModelGroup } from "../../protocol/TinkerApi.js"
 import { adamDefaults, type OptimStepRequest, OptimStepResponse } from "../../protocol/Training.js"
-import { implement } from "../app/implement.js"
 import * as Results from "../futures/results.js"
 import { note } from "../http/http.js"
 import { badRequest, type Refusal } from "../http/refusal.js"
 import { Runs } from "../runs/Runs.js"
 import { submitOperation } from "../runs/submitOperation.js"
+import { implement } from "./implement.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {

@@ -9,12 +9,12 @@ import * as Schema from "effect/Schema"
 import { paths } from "../../protocol/Routes.js"
 import * as Service from "../../protocol/Service.js"
 import { ServiceGroup } from "../../protocol/TinkerApi.js"
-import { implement } from "../app/implement.js"
-import { Models } from "../app/Models.js"
 import { json, open, post, route } from "../http/http.js"
 import { notImplemented } from "../http/refusal.js"
 import { Tokens } from "../http/tokens.js"
+import { Models } from "../runs/Models.js"
 import { ServerConfig } from "../ServerConfig.js"
+import { implement } from "./implement.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {

@@ -5,9 +5,9 @@
  */
 import * as Effect from "effect/Effect"
 import { SessionGroup } from "../../protocol/TinkerApi.js"
-import { implement } from "../app/implement.js"
 import { Samplers } from "../samplers/Samplers.js"
 import { Sessions } from "../sessions/Sessions.js"
+import { implement } from "./implement.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {

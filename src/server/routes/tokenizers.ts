@@ -10,11 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { ModelInfo } from "../../engine/Engine.js"
-import { Models } from "../app/Models.js"
 import { sha256 } from "../http/hash.js"
 import { type Route, route } from "../http/http.js"
 import { decode } from "../http/json.js"
 import { Refusal } from "../http/refusal.js"
+import { Models } from "../runs/Models.js"
 
 const decodeParams = decode(
   Schema.Struct({ owner: Schema.optional(Schema.String), name: Schema.String, file: Schema.String })

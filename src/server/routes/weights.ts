@@ -9,18 +9,19 @@ import { Engine } from "../../engine/Engine.js"
 import { WeightsGroup } from "../../protocol/TinkerApi.js"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
 import * as Weights from "../../protocol/Weights.js"
-import { implement } from "../app/implement.js"
+import { named } from "../checkpoints/checkpointPath.js"
 import { CheckpointStore } from "../checkpoints/CheckpointStore.js"
-import { saving } from "../checkpoints/saving.js"
 import * as Results from "../futures/results.js"
 import { sha256 } from "../http/hash.js"
 import { note } from "../http/http.js"
-import { attempt, badRequest, notFound, type Refusal } from "../http/refusal.js"
+import { attempt, badRequest, type Refusal } from "../http/refusal.js"
 import type { Operation } from "../runs/OperationQueue.js"
 import { Runs } from "../runs/Runs.js"
+import { saving } from "../runs/saving.js"
 import { submitOperation } from "../runs/submitOperation.js"
 import { Samplers } from "../samplers/Samplers.js"
 import { ServerConfig } from "../ServerConfig.js"
+import { implement } from "./implement.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {
@@ -109,8 +110,7 @@ export const routes = Effect.gen(function*() {
     info: ({ payload }) =>
       Effect.gen(function*() {
         const path = yield* attempt(() => TinkerPath.unsafeParse(payload.tinkerPath, "tinker_path"))
-        const { baseModel, lora } = yield* Effect.mapError(checkpoints.get(path), () =>
-          notFound("tinker_path: no checkpoint of that path exists, or it has expired"))
+        const { baseModel, lora } = yield* named("tinker_path", checkpoints.get(path))
         return {
           baseModel,
           isLora: lora !== null,

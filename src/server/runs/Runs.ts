@@ -14,22 +14,20 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import { Engine, type LoraConfig, type ModelInfo } from "../../engine/Engine.js"
 import * as Model from "../../protocol/Model.js"
-import * as TinkerPath from "../../protocol/TinkerPath.js"
-import * as Weights from "../../protocol/Weights.js"
-import { FaultInjector } from "../app/FaultInjector.js"
-import { Models } from "../app/Models.js"
-import { checkOptimizer, loraOf } from "../app/modelSettings.js"
+import type * as Weights from "../../protocol/Weights.js"
 import { CheckpointStore, type RunRecord } from "../checkpoints/CheckpointStore.js"
-import { type Failure, Futures, type Result } from "../futures/Futures.js"
+import { FaultInjector } from "../FaultInjector.js"
+import { type Failure, Futures } from "../futures/Futures.js"
 import * as Results from "../futures/results.js"
-import { badRequest, conflict, notFound, type Refusal } from "../http/refusal.js"
+import { conflict, notFound, type Refusal } from "../http/refusal.js"
 import { Uploads } from "../http/uploads.js"
 import { ServerConfig } from "../ServerConfig.js"
-import { metadataOf } from "../sessions/metadata.js"
 import { type Session, Sessions } from "../sessions/Sessions.js"
 import { wall } from "../time.js"
 import { AppliedLog } from "./AppliedLog.js"
+import type { Models } from "./Models.js"
 import * as OperationQueue from "./OperationQueue.js"
+import { type Plan, planning } from "./planRun.js"
 
 /**
  * A training run of this life of the server.
@@ -85,18 +83,6 @@ export interface Created {
   readonly modelId: string
 }
 
-interface Plan {
-  readonly session: Session
-  readonly modelId: string
-  readonly baseModel: string
-  readonly model: ModelInfo
-  readonly lora: LoraConfig | null
-  readonly userMetadata: Readonly<Record<string, string>> | undefined
-  readonly endpoint: string
-  readonly fingerprint: string
-  readonly make: Effect.Effect<Result, Failure>
-}
-
 /**
  * @since 0.1.0
  * @category constructors
@@ -108,11 +94,11 @@ export const make: Effect.Effect<
 > = Effect.gen(function*() {
   const config = yield* ServerConfig
   const engine = yield* Engine
-  const models = yield* Models
   const sessions = yield* Sessions
   const futures = yield* Futures
   const checkpoints = yield* CheckpointStore
   const uploads = yield* Uploads
+  const plans = yield* planning
   const runs = new Map<string, Run & { readonly scope: Scope.CloseableScope }>()
   const log = yield* AppliedLog
   const faults = yield* FaultInjector
@@ -126,6 +112,22 @@ export const make: Effect.Effect<
       return Effect.zipRight(Scope.close(run.scope, Exit.void), engine.releaseRun(run.id))
     })
 
+  const isFull = Effect.sync(() => runs.size > config.limits.models)
+
+  /** Room for one more run; what is being given back is waited for. */
+  const room: Effect.Effect<void, Failure> = Effect.whenEffect(
+    Effect.zipRight(
+      sessions.released,
+      Effect.whenEffect(
+        Effect.fail(Results.userFailure(
+          `The server holds ${config.limits.models} training runs, as many as it may. Unload one, or finish a session that is no longer needed`
+        )),
+        isFull
+      )
+    ),
+    isFull
+  )
+
   const start = (plan: Plan): Effect.Effect<Created, Refusal> =>
     Effect.gen(function*() {
       const { modelId, session } = plan
@@ -135,7 +137,7 @@ export const make: Effect.Effect<
         seqId: 0,
         endpoint: plan.endpoint,
         fingerprint: plan.fingerprint,
-        prepare: () => Either.right(plan.make)
+        prepare: () => Either.right(Effect.zipRight(room, plan.make))
       }
       if (found !== undefined) return created(yield* found.queue.submit(submission))
       if ((yield* checkpoints.runs).some((record) => record.modelId === modelId)) {
@@ -176,106 +178,6 @@ export const make: Effect.Effect<
       return created(yield* queue.submit(submission))
     }).pipe(Effect.uninterruptible)
 
-  const remember = (plan: Plan): Effect.Effect<void, Failure> =>
-    Effect.flatMap(wall, (createdAt) =>
-      checkpoints.saveRun({
-        modelId: plan.modelId,
-        sessionId: plan.session.id,
-        baseModel: plan.baseModel,
-        loraRank: plan.lora?.rank ?? null,
-        createdAt,
-        ...(plan.session.projectId === undefined ? {} : { projectId: plan.session.projectId }),
-        ...(plan.userMetadata === undefined ? {} : { userMetadata: plan.userMetadata })
-      })).pipe(Effect.mapError(Results.checkpointFailure))
-
-  const isFull = Effect.sync(() => runs.size > config.limits.models)
-
-  /** Room for one more run; what is being given back is waited for. */
-  const room: Effect.Effect<void, Failure> = Effect.whenEffect(
-    Effect.zipRight(
-      sessions.released,
-      Effect.whenEffect(
-        Effect.fail(Results.userFailure(
-          `The server holds ${config.limits.models} training runs, as many as it may. Unload one, or finish a session that is no longer needed`
-        )),
-        isFull
-      )
-    ),
-    isFull
-  )
-
-  const seqIdOf = (seqId: number): Effect.Effect<number, Refusal> =>
-    seqId >= 0
-      ? Effect.succeed(seqId)
-      : Effect.fail(badRequest(`model_seq_id: expected a whole number from 0, got ${seqId}`))
-
-  const create: Context.Tag.Service<Runs>["create"] = Effect.fnUntraced(function*(request, fingerprint) {
-    if (request.sessionId === "") return yield* badRequest("session_id: expected the id of a session, got empty text")
-    if (request.baseModel === "") return yield* badRequest("base_model is required")
-    const session = yield* sessions.active(request.sessionId)
-    const model = yield* models.require(request.baseModel)
-    const lora = yield* loraOf(request.loraConfig)
-    const userMetadata = request.userMetadata && (yield* metadataOf(request.userMetadata))
-    yield* checkOptimizer(request.optimizerConfig)
-    const modelId = Model.modelIdOf(session.id, yield* seqIdOf(request.modelSeqId))
-    const plan: Plan = {
-      session,
-      modelId,
-      baseModel: request.baseModel,
-      model,
-      lora,
-      userMetadata,
-      endpoint: "create_model",
-      fingerprint,
-      make: Effect.suspend(() =>
-        room.pipe(
-          Effect.zipRight(
-            Effect.mapError(engine.createRun(modelId, { baseModel: model.name, lora }), Results.engineFailure)
-          ),
-          Effect.zipRight(remember(plan)),
-          Effect.as(Results.json(Model.CreateModelResponse, { modelId }))
-        )
-      )
-    }
-    return yield* start(plan)
-  })
-
-  const createFrom: Context.Tag.Service<Runs>["createFrom"] = Effect.fnUntraced(function*(request, fingerprint) {
-    const session = yield* sessions.active(request.sessionId)
-    const path = yield* Effect.mapError(TinkerPath.parse(request.path), (error) => badRequest(error.message))
-    const entry = yield* Effect.mapError(
-      checkpoints.get(path),
-      () => notFound("path: no checkpoint of that path exists, or it has expired")
-    )
-    const model = yield* models.require(entry.baseModel)
-    if (request.baseModel !== undefined && Option.getOrUndefined(models.get(request.baseModel)) !== model) {
-      return yield* badRequest(`base_model: expected ${model.name}, the base of the checkpoint, got another one`)
-    }
-    const userMetadata = request.userMetadata && (yield* metadataOf(request.userMetadata))
-    yield* checkOptimizer(request.optimizerConfig)
-    const modelId = Model.modelIdOf(session.id, yield* seqIdOf(request.modelSeqId))
-    const plan: Plan = {
-      session,
-      modelId,
-      baseModel: request.baseModel ?? entry.baseModel,
-      model,
-      lora: entry.lora,
-      userMetadata,
-      endpoint: "load_weights",
-      fingerprint,
-      make: Effect.suspend(() =>
-        room.pipe(
-          Effect.zipRight(checkpoints.load(path, { optimizer: request.optimizer })),
-          Effect.flatMap((state) => engine.importRun(modelId, state, { optimizer: request.optimizer })),
-          Effect.mapError((error) => "_tag" in error ? Results.failure(error) : error),
-          Effect.zipRight(remember(plan)),
-          Effect.as(Results.json(Weights.LoadWeightsResponse, { path: request.path, modelId }))
-        )
-      )
-    }
-    return yield* start(plan)
-  })
-
   const active: Context.Tag.Service<Runs>["active"] = Effect.fnUntraced(function*(modelId) {
     const run = runs.get(modelId)
     if (run === undefined) {
@@ -290,8 +192,8 @@ export const make: Effect.Effect<
   })
 
   return {
-    create,
-    createFrom,
+    create: (request, fingerprint) => Effect.flatMap(plans.fresh(request, fingerprint), start),
+    createFrom: (request, fingerprint) => Effect.flatMap(plans.from(request, fingerprint), start),
     active,
     unload: (modelId) =>
       Effect.gen(function*() {

@@ -7,10 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ModelInfo, RunState } from "../../engine/Engine.js"
 import * as TinkerPath from "../../protocol/TinkerPath.js"
-import { Models } from "../app/Models.js"
 import { CheckpointError } from "../checkpoints/CheckpointError.js"
+import { named } from "../checkpoints/checkpointPath.js"
 import { CheckpointStore } from "../checkpoints/CheckpointStore.js"
-import { badRequest, notFound, type Refusal } from "../http/refusal.js"
+import { badRequest, type Refusal } from "../http/refusal.js"
+import { Models } from "../runs/Models.js"
 
 /** @internal */
 export type Source =
@@ -87,8 +88,7 @@ export const samplerWeights = Effect.gen(function*() {
       }
       const path = yield* Effect.mapError(TinkerPath.parse(request.modelPath, "model_path"), (error) =>
         badRequest(error.message))
-      const entry = yield* Effect.mapError(checkpoints.get(path), () =>
-        notFound("model_path: no checkpoint of that path exists, or it has expired"))
+      const entry = yield* named("model_path", checkpoints.get(path))
       const model = yield* models.require(entry.baseModel)
       if (request.baseModel !== undefined && Option.getOrUndefined(models.get(request.baseModel)) !== model) {
         return yield* badRequest(`base_model: expected ${model.name}, the base of the checkpoint, got another one`)

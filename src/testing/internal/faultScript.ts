@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as ParseResult from "effect/ParseResult"
-import type { Fault as Injected, FaultPoint } from "../../server/app/FaultInjector.js"
+import type { Fault as Injected, FaultPoint } from "../../server/FaultInjector.js"
 import type { Counts, Fault, FaultScript, Rule } from "../FaultScript.js"
 
 /** @internal */

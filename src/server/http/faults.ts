@@ -6,7 +6,7 @@
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Fault } from "./FaultInjector.js"
+import type { Fault } from "../FaultInjector.js"
 
 /**
  * Answers that are not to be sent: the connection is broken instead.

@@ -7,13 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { Engine } from "../../engine/Engine.js"
 import type * as TinkerPath from "../../protocol/TinkerPath.js"
+import { isName, takenText } from "../checkpoints/checkpointName.js"
+import { CheckpointStore, type Entry } from "../checkpoints/CheckpointStore.js"
 import type { Result } from "../futures/Futures.js"
 import * as Results from "../futures/results.js"
 import { badRequest, type Refusal } from "../http/refusal.js"
-import type { Prepared } from "../runs/OperationQueue.js"
-import type { Run } from "../runs/Runs.js"
 import { metadataOf } from "../sessions/metadata.js"
-import { CheckpointStore, type Entry, isName, takenText } from "./CheckpointStore.js"
+import type { Prepared } from "./OperationQueue.js"
+import type { Run } from "./Runs.js"
 
 /** @internal */
 export interface Save {
