@@ -70,12 +70,13 @@ describe("time", () => {
     assert.deepStrictEqual(files.filter((name) => clocks.test(text(name))), ["time.ts"])
     const told = files.filter((name) => /import \{[^}]*\bwall\b[^}]*\} from "[./]*time\.js"/.test(text(name)))
     assert.deepStrictEqual(told.sort(), [
-      "checkpoints/CheckpointStore.ts", // when it was made, and from when its time to live counts
       "checkpoints/disk.ts", // names of drafts
+      "checkpoints/writing.ts", // when one was made, and from when its time to live counts
       "http/tokens.ts", // until when a link is said to hold
       "routes/checkpoints.ts", // from when a time to live counts
       "routes/organisation.ts", // when a copied run was made
       "runs/Runs.ts", // when a run was made and last asked
+      "runs/planRun.ts", // when a run was made, in its record
       "sessions/Sessions.ts" // when a session was made
     ])
   })
