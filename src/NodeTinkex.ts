@@ -4,17 +4,18 @@
  * @since 0.1.0
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { SystemError } from "@effect/platform/Error"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Path from "node:path"
 import * as Names from "./client/options.js"
+import { longestAnswer, longestError } from "./client/transport/body.js"
 import { cacheDirectory } from "./node/cacheDirectory.js"
 import * as NodeLock from "./node/DirectoryLock.js"
 import * as HttpAgent from "./node/httpAgent.js"
+import * as UndiciClient from "./node/undiciClient.js"
 import { MetricNames } from "./observability/MetricNames.js"
 import * as Metrics from "./observability/Metrics.js"
 import { known } from "./protocol/options.js"
@@ -63,18 +64,17 @@ export const layerHttpClient = (options: HttpOptions = {}): Layer.Layer<HttpClie
   HttpAgent.undiciIsWhole ? layerUndici(options) : FetchHttpClient.layer
 
 const layerUndici = (options: HttpOptions): Layer.Layer<HttpClient.HttpClient, ConfigurationError> =>
-  NodeHttpClient.layerUndiciWithoutDispatcher.pipe(
-    Layer.provide(Layer.scoped(
-      NodeHttpClient.Dispatcher,
-      Effect.gen(function*() {
-        const keepAlive = options.keepAliveTimeout ?? 60_000
-        const requests = yield* agent(options.connections ?? 128, keepAlive)
-        const polls = yield* agent(options.pollConnections ?? 1024, keepAlive)
-        return requests.compose((dispatch) => (request, handler) =>
-          request.path.endsWith("/retrieve_future") ? polls.dispatch(request, handler) : dispatch(request, handler)
-        )
-      })
-    ))
+  Layer.scoped(
+    HttpClient.HttpClient,
+    Effect.gen(function*() {
+      const keepAlive = options.keepAliveTimeout ?? 60_000
+      const requests = yield* agent(options.connections ?? 128, keepAlive)
+      const polls = yield* agent(options.pollConnections ?? 1024, keepAlive)
+      const dispatcher = requests.compose((dispatch) => (request, handler) =>
+        request.path.endsWith("/retrieve_future") ? polls.dispatch(request, handler) : dispatch(request, handler)
+      )
+      return UndiciClient.make(dispatcher, (status) => status < 400 ? longestAnswer : longestError)
+    })
   )
 
 /**

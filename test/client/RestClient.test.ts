@@ -205,6 +205,74 @@ describe("RestClient", () => {
       assert.isUndefined(fake.of("stored")[0]!.headers["x-api-key"])
     }))
 
+  for (const concurrency of [1, 16]) {
+    test(`what a list gives is deleted as it comes, ${concurrency} at once: none is left`, (fake) =>
+      Effect.gen(function*() {
+        let all = Array.from({ length: 2500 }, (_, i) => `c${i}`)
+        fake.on("training_runs", ({ url }) => {
+          const { limit, offset } = pageOf(url)
+          return {
+            json: {
+              training_runs: all.slice(offset, offset + limit).map((id) => run(id)),
+              cursor: { offset, limit, total_count: all.length }
+            }
+          }
+        })
+        const client = yield* rest
+        const seen: Array<string> = []
+        const forget = ({ trainingRunId }: { readonly trainingRunId: string }) =>
+          Effect.sync(() => {
+            seen.push(trainingRunId)
+            all = all.filter((id) => id !== trainingRunId)
+          })
+        yield* Stream.runDrain(Stream.mapEffect(client.listTrainingRuns({ pageSize: 300 }), forget, { concurrency }))
+        assert.lengthOf(all, 0)
+        assert.strictEqual(new Set(seen).size, seen.length)
+      }))
+  }
+
+  for (
+    const [name, reply] of [
+      ["425", { status: 425, json: {} }],
+      ["202", { status: 202, json: {} }],
+      ["a success that says so", { json: { status: "generating" } }]
+    ] as const
+  ) {
+    test(`an archive in the making is waited for, three minutes at most: ${name}`, (fake) =>
+      Effect.gen(function*() {
+        const endpoint = "training_runs/s:train:0/checkpoints/weights/a/archive"
+        const ready: Reply = { status: 302, headers: { location: "http://files/x" }, json: {} }
+        fake.on(endpoint, (_, n) => n < 3 ? reply : ready)
+        const client = yield* rest
+        assert.strictEqual((yield* rushed(client.getCheckpointArchiveUrl(path), "5 seconds")).url, "http://files/x")
+        assert.deepStrictEqual(fake.of(endpoint).map(({ at }) => at), [0, 30_000, 60_000, 90_000])
+        fake.on(endpoint, () => reply)
+        const before = fake.of(endpoint).length
+        yield* Effect.flip(rushed(client.getCheckpointArchiveUrl(path), "5 seconds"))
+        assert.strictEqual(fake.of(endpoint).length - before, 7)
+      }))
+  }
+
+  test("a trace that is never ready ends after ten minutes", (fake) =>
+    Effect.gen(function*() {
+      fake.on("sessions/s/trace_export", () => ({ json: { status: "pending" } }))
+      const client = yield* rest
+      const error = yield* Effect.flip(rushed(client.exportSessionTrace("s"), "5 seconds"))
+      assert.strictEqual(error._tag, "RequestTimeout")
+      assert.strictEqual(fake.of("sessions/s/trace_export").at(-1)!.at, 600_000)
+    }))
+
+  for (const ttl of ["soon", Number.NaN, Number.POSITIVE_INFINITY, "500 millis", "0 seconds"]) {
+    test(`a time to live of ${ttl} is refused as input`, (fake) =>
+      Effect.gen(function*() {
+        const client = yield* rest
+        const before = fake.calls.length
+        const error = yield* Effect.flip(client.setCheckpointTtl(path, ttl as Duration.DurationInput))
+        assert.strictEqual(error._tag, "InvalidInput")
+        assert.strictEqual(fake.calls.length, before)
+      }))
+  }
+
   test("a trace is waited for; one that fails says why", (fake) =>
     Effect.gen(function*() {
       const states = [{ status: "pending" }, { status: "pending" }, { status: "ready", url: "https://t" }]

@@ -432,6 +432,30 @@ describe("SamplingClient", () => {
         }))
     }
 
+    testOver(
+      "while it is handed in is told as well, once its id is known; what was never sent is not",
+      (fake) =>
+        Effect.gen(function*() {
+          fake.on("client/dynamic_config", () => ({ json: { sample_cancel_enabled: true } }))
+          const service = yield* serviceOf({ pools: { sampling: 1 } })
+          const sampler = yield* service.createSamplingClient({ baseModel: "m" })
+          fake.on(
+            "asample",
+            (call, n) => Effect.delay(Effect.succeed(fake.usual("asample")(call, n) as Reply), "1 second")
+          )
+          const sampling = yield* Effect.fork(sampler.sample({ prompt }))
+          yield* settle
+          const waiting = yield* Effect.fork(sampler.sample({ prompt }))
+          yield* settle
+          yield* Fiber.interrupt(waiting)
+          yield* Fiber.interrupt(sampling)
+          yield* TestClock.adjust("2 seconds")
+          yield* settle
+          assert.lengthOf(fake.of("asample"), 1)
+          assert.deepStrictEqual(fake.of("cancel_future").map((call) => call.body), [{ request_id: "req-1" }])
+        })
+    )
+
     testOver("is told to the service where it wants that", (fake) =>
       Effect.gen(function*() {
         fake.on("client/dynamic_config", () => ({ json: { sample_cancel_enabled: true } }))

@@ -245,6 +245,13 @@ export class ConnectionError extends Data.TaggedError("ConnectionError")<{
   readonly certainlyNotSent: boolean
   /** The system's own words. */
   readonly detail: string
+  /**
+   * It broke before any of the answer came, and had served other requests before: the other side may have closed it while it was
+   * idle. Such a request is sent again at once.
+   *
+   * @since 0.2.0
+   */
+  readonly wasIdle?: boolean | undefined
 }> {
   readonly [TypeId]: TypeId = TypeId
   override get message(): string {

@@ -325,6 +325,16 @@ const knownIn = (cause: unknown, depth: number): Coded | undefined => {
   return Predicate.hasProperty(cause, "cause") ? knownIn(cause.cause, depth + 1) : undefined
 }
 
+/** undici says how much a connection that was closed had read before; without pipelining that was of earlier answers. */
+const wasIdle = (cause: unknown, depth: number): boolean => {
+  if (depth > 8 || !Predicate.isObject(cause)) return false
+  const { code, socket } = cause as { readonly code?: unknown; readonly socket?: unknown } // of anything
+  if (code === "UND_ERR_SOCKET" && Predicate.hasProperty(socket, "bytesRead")) {
+    return typeof socket.bytesRead === "number" && socket.bytesRead > 0
+  }
+  return Predicate.hasProperty(cause, "cause") && wasIdle(cause.cause, depth + 1)
+}
+
 /** A code that nobody here knows: told by its own name, if it is shaped like one. */
 const unknownIn = (cause: unknown, depth: number): string | undefined => {
   if (depth > 8 || !Predicate.isObject(cause)) return undefined
@@ -389,7 +399,8 @@ export const fromHttpClientError = (
     origin,
     reason: meaning?.reason ?? "unknown",
     certainlyNotSent: meaning?.certainlyNotSent ?? false,
-    detail: code ?? ""
+    detail: code ?? "",
+    ...(wasIdle(error.cause, 0) ? { wasIdle: true } : {})
   })
 }
 

@@ -12,7 +12,8 @@ export interface Page<A> {
 
 /**
  * Every item, page by page, as the reader asks for them. What is added at the front of a list while it is read moves items
- * on to the next page: those that were seen are left out.
+ * on to the next page: those that were seen are left out. What is deleted while it is read moves items back to pages that were
+ * read: as far as the list has shrunk, they are read again.
  */
 export const byOffset = <A, E>(
   options: { readonly offset: number; readonly pageSize: number; readonly limit: number },
@@ -21,6 +22,7 @@ export const byOffset = <A, E>(
 ): Stream.Stream<A, E> =>
   Stream.suspend(() => {
     const seen = new Set<string>()
+    let longest = 0
     return Stream.paginateChunkEffect(options.offset, (offset) => {
       const want = Math.min(options.pageSize, options.limit - seen.size)
       if (want <= 0) return Effect.succeed([Chunk.empty<A>(), Option.none<number>()] as const)
@@ -33,6 +35,15 @@ export const byOffset = <A, E>(
           fresh.push(item)
         }
         const next = offset + items.length
+        if (total !== undefined) {
+          const gone = Math.max(0, longest - total)
+          longest = total
+          // nothing that was on this page has moved before it was read: only what lies before it may have
+          if (gone > 0 && offset > options.offset) {
+            const back = Math.max(options.offset, offset - gone)
+            return [Chunk.unsafeFromArray(fresh), total > 0 ? Option.some(back) : Option.none<number>()] as const
+          }
+        }
         const last = items.length === 0 || (total === undefined ? items.length < want : next >= total)
         return [Chunk.unsafeFromArray(fresh), last ? Option.none<number>() : Option.some(next)] as const
       })

@@ -25,9 +25,11 @@ import {
   NotFound,
   RequestFailed,
   requestIdOf,
+  RequestTimeout,
   type TinkexError,
   type TransportError
 } from "../../TinkexError.js"
+import * as Monotonic from "../monotonic.js"
 import * as Reports from "../reporting/reports.js"
 import * as TelemetryReporter from "../reporting/telemetryReporter.js"
 import type { Client, TypeId as RestClientTypeId } from "../RestClient.js"
@@ -55,6 +57,7 @@ const Proto = {
 }
 
 const traceWait = Duration.seconds(5)
+const tracePatience = Duration.minutes(10)
 const maxPage = 1000
 
 const encodeWeightsInfo = Schema.encodeSync(Weights.WeightsInfoRequest)
@@ -352,6 +355,7 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
       exportSessionTrace: Effect.fn("RestClient.exportSessionTrace")(function*(sessionId) {
         yield* checkId("sessionId", sessionId)
         const operation = `export trace (${sessionId})`
+        const begun = yield* Monotonic.millis
         while (true) {
           const { error, status, url } = yield* get({
             operation,
@@ -365,6 +369,12 @@ export const over = (transport: TransportService): Effect.Effect<Client, never, 
               requestId: sessionId,
               category: "server",
               detail: transport.redact(error ?? `the export is ${status}`)
+            })
+          }
+          if ((yield* Monotonic.millis) - begun >= Duration.toMillis(tracePatience)) {
+            return yield* new RequestTimeout({
+              operation,
+              detail: `the service has been exporting it for ${Duration.format(tracePatience)}`
             })
           }
           yield* Effect.sleep(traceWait)

@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
 import { pipeArguments } from "effect/Pipeable"
 import * as Random from "effect/Random"
@@ -170,6 +171,22 @@ const make = (
       body: jsonBody(prepared.toJson(samplingSessionId, seq))
     })
 
+  /** Who goes away while a sample is handed in, and may have arrived, leaves a fiber behind that learns its id and cancels it. */
+  const handedIn = (prepared: Prepared, seq: number, delivery: Delivery) =>
+    core.dynamic.current.sampleCancelEnabled
+      ? Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Effect.forkIn(Effect.interruptible(submission(prepared, seq, delivery)), core.scope), (fiber) =>
+          Effect.onInterrupt(restore(Fiber.join(fiber)), () => {
+            if (!delivery.maybe) {
+              return Effect.asVoid(Fiber.interrupt(fiber))
+            }
+            const late = Effect.flatMap(Fiber.join(fiber), ({ requestId }) =>
+              cancel(requestId))
+            return Effect.asVoid(Effect.forkIn(Effect.interruptible(Effect.ignore(late)), core.scope))
+          }))
+      )
+      : submission(prepared, seq, delivery)
+
   const retrieve = (requestId: string, startedAt: number): Effect.Effect<SampleResponse, TinkexError> =>
     Effect.flatMap(Monotonic.millis, (now) => {
       const accepted = { operation, kind: "sampling" as const, requestId, result, observer, startedAt }
@@ -191,7 +208,7 @@ const make = (
     Effect.flatMap(
       Monotonic.millis,
       (startedAt) =>
-        Effect.flatMap(submission(prepared, seq, delivery), ({ requestId, sampleSequenceIds }) =>
+        Effect.flatMap(handedIn(prepared, seq, delivery), ({ requestId, sampleSequenceIds }) =>
           Effect.matchEffect(retrieve(requestId, startedAt), {
             onFailure: (error) =>
               error._tag === "FutureExpired" && left > 0

@@ -12,6 +12,7 @@ import type { TelemetryService } from "../../observability/Telemetry.js"
 import * as Protocol from "../../protocol/Session.js"
 import { encodeId } from "../../protocol/TinkerPath.js"
 import { ClientClosed, type TransportError } from "../../TinkexError.js"
+import * as Monotonic from "../monotonic.js"
 import type { SessionState } from "../ServiceClient.js"
 import { sdkVersion } from "../transport/headers.js"
 import { jsonBody } from "../transport/json.js"
@@ -55,8 +56,9 @@ export const open = (
       }))
     }, Protocol.CreateSessionResponse)
     const id = created.sessionId
-    const openedAt = yield* Clock.currentTimeMillis
-    const state = yield* SubscriptionRef.make<SessionState>({ _tag: "Live", lastSuccess: openedAt })
+    const openedAt = yield* Monotonic.millis
+    const wall = yield* Clock.currentTimeMillis
+    const state = yield* SubscriptionRef.make<SessionState>({ _tag: "Live", lastSuccess: wall })
     let over = false
     yield* Effect.addFinalizer((exit) =>
       Effect.gen(function*() {
@@ -75,7 +77,7 @@ export const open = (
         }).pipe(Effect.timeout(settings.timeouts.finish), Effect.ignore)
         // in a fiber of its own: this one may have been interrupted, and cannot be while it closes
         yield* Effect.flatMap(Effect.forkDaemon(Effect.interruptible(finish)), Fiber.await)
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* Monotonic.millis
         yield* telemetry.emit({ _tag: "SessionEnd", tenant, sessionId: id, durationMs: now - openedAt })
       })
     )
@@ -97,13 +99,16 @@ export const open = (
     })
     let failures = 0
     let lastSuccess = openedAt
+    /** For people: in milliseconds since 1970. */
+    let lastSuccessAt = wall
     let warned = openedAt
     const succeeded = Effect.gen(function*() {
       const before = failures
-      lastSuccess = yield* Clock.currentTimeMillis
+      lastSuccess = yield* Monotonic.millis
+      lastSuccessAt = yield* Clock.currentTimeMillis
       warned = lastSuccess
       failures = 0
-      yield* SubscriptionRef.set(state, { _tag: "Live", lastSuccess })
+      yield* SubscriptionRef.set(state, { _tag: "Live", lastSuccess: lastSuccessAt })
       yield* telemetry.emit({ _tag: "SessionHeartbeat", tenant, sessionId: id })
       if (before > 0) yield* telemetry.emit({ _tag: "SessionRecovered", tenant, sessionId: id, failures: before })
       return true
@@ -116,9 +121,9 @@ export const open = (
           yield* Effect.logInfo(`session ${id} has been finished at the service; its heartbeats stop`)
           return false
         }
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* Monotonic.millis
         failures++
-        yield* SubscriptionRef.set(state, { _tag: "Degraded", lastSuccess, failures, error })
+        yield* SubscriptionRef.set(state, { _tag: "Degraded", lastSuccess: lastSuccessAt, failures, error })
         yield* telemetry.emit({
           _tag: "SessionHeartbeatFailed",
           tenant,
@@ -129,7 +134,8 @@ export const open = (
         })
         if (now - warned >= warnAfter) {
           warned = now
-          yield* Effect.logWarning(
+          // that the server does not answer was told at once
+          yield* Effect.logInfo(
             `session ${id}: no heartbeat has been answered for ${
               Duration.format(Duration.millis(now - lastSuccess))
             }; ` +

@@ -49,6 +49,8 @@ export interface Call<A> {
   attempts: number
   /** What the last attempt carried. */
   credential: Redacted.Redacted | undefined
+  /** How often it was sent again because a connection had been closed while it was idle. */
+  resent: number
   /** Whether a refused credential has been renewed for it. */
   renewed: boolean
   /** When it has to have ended, in monotonic milliseconds; later after every pause for billing. */

@@ -60,6 +60,7 @@ export const make = (settings: Settings): Prepare => {
       read,
       attempts: 0,
       credential: undefined,
+      resent: 0,
       renewed: false,
       deadline: now + patience
     }

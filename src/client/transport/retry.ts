@@ -21,6 +21,9 @@ export interface Repeat {
   ): Effect.Effect<A, TinkexError.TransportError>
 }
 
+/** As many connections may have been closed, one after the other. */
+const mostResent = 3
+
 const reasonOf = (error: TinkexError.TransportError): string =>
   "status" in error && error.status !== undefined ? `${error.status}` : error._tag
 
@@ -45,7 +48,10 @@ export const make = (
       cap: settings.retry.cap
     }))
 
-    /** What is put right without counting as a repeat: an account without credit, a token that expired while we were away. */
+    /**
+     * What is put right without counting as a repeat: an account without credit, a token that expired while we were away, a pooled
+     * connection that the other side closed while it was idle. A number that is sent again is taken once.
+     */
     const patiently = <A>(
       call: Call<A>,
       attempt: Effect.Effect<A, TinkexError.TransportError>
@@ -54,6 +60,10 @@ export const make = (
         if (error._tag === "Unauthorized" && call.request.credential === undefined && !call.renewed) {
           call.renewed = true
           if (credentials.refused(call.credential)) return patiently(call, attempt)
+        }
+        if (error._tag === "ConnectionError" && error.wasIdle === true && call.resent < mostResent) {
+          call.resent++
+          return patiently(call, attempt)
         }
         const { retry } = TinkexError.disposition(error, call.kind)
         // polls pause by themselves

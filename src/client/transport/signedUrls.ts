@@ -8,20 +8,23 @@ import { ArchiveUrl } from "../../protocol/Checkpoint.js"
 import * as Routes from "../../protocol/Routes.js"
 import type { TinkerPath } from "../../protocol/TinkerPath.js"
 import {
+  disposition,
   fromHttpClientError,
   fromStatus,
   MalformedResponse,
   requestIdOf,
+  RequestTimeout,
   type TransportError
 } from "../../TinkexError.js"
+import * as Monotonic from "../monotonic.js"
 import { longestAnswer, longestError, textWithin } from "./body.js"
 import * as Json from "./json.js"
 import type { Redactor } from "./redact.js"
 import type { Answer, Request, Transport } from "./types.js"
 
-/** An archive in the making is asked for so often, so far apart. */
-const attempts = 6
+/** An archive in the making is asked for so far apart, unless the service says otherwise, and for so long in all. */
 const wait = Duration.seconds(30)
+const patience = Duration.minutes(3)
 /** A signed URL without a date holds at least so long. */
 const life = Duration.minutes(15)
 
@@ -99,6 +102,20 @@ const read = (
     }
   })
 
+/** How long to wait for an archive that is being made; nothing for what says something else. */
+const inTheMaking = (error: TransportError): Duration.Duration | undefined => {
+  if (!("status" in error) || (error.status !== 503 && error.status !== 425)) return undefined
+  const asked = "retryAfter" in error ? error.retryAfter : undefined
+  return asked !== undefined && Duration.greaterThan(asked, Duration.zero) ? asked : wait
+}
+
+/** Some services say so in an answer that is a success. */
+const isGenerating = (answer: Answer): boolean => {
+  if (answer.status === 202) return true
+  if (answer.status >= 300) return false
+  return /"status"\s*:\s*"(?:generating|pending|processing)"/.test(textOf(answer).slice(0, 4096))
+}
+
 /** Asks for an archive, and again while the service makes it. */
 export const archiveUrl = (
   transport: Transport,
@@ -113,15 +130,44 @@ export const archiveUrl = (
     path: below(Routes.checkpoint(parsed, "archive")),
     route: checkpointRoute("archive"),
     headers: { accept: "application/json" },
-    times: 2
+    // a 503 may say that it is being made: that says nothing about the service, and there is one budget for all of it
+    unguarded: true,
+    times: 0
   })
-  const repeat = (n: number): Effect.Effect<Answer, TransportError> =>
-    Effect.catchTag(ask, "ServerError", (error) =>
-      error.status !== 503 || n >= attempts
-        ? Effect.fail(error)
-        : Effect.logInfo(`the service is making the archive of ${path}; asking again in 30 s`).pipe(
-          Effect.zipRight(Effect.sleep(wait)),
-          Effect.zipRight(repeat(n + 1))
-        ))
-  return Effect.flatMap(repeat(1), (answer) => read(transport, operation, answer))
+  const late = (): TransportError =>
+    new RequestTimeout({
+      operation,
+      detail: `the service has been making the archive for ${Duration.format(patience)}`
+    })
+  return Effect.flatMap(Monotonic.millis, (begun) => {
+    const again = (
+      n: number,
+      delay: Duration.Duration,
+      error: () => TransportError
+    ): Effect.Effect<ArchiveUrl, TransportError> =>
+      Effect.flatMap(Monotonic.millis, (now) =>
+        now - begun + Duration.toMillis(delay) > Duration.toMillis(patience)
+          ? Effect.fail(error())
+          : Effect.zipRight(Effect.sleep(delay), repeat(n + 1)))
+    const making = (n: number, delay: Duration.Duration, error: () => TransportError) =>
+      Effect.zipRight(
+        n === 0
+          ? Effect.logInfo(`the service is making the archive of ${path}; asking again every ${Duration.format(delay)}`)
+          : Effect.void,
+        again(n, delay, error)
+      )
+    const repeat = (n: number): Effect.Effect<ArchiveUrl, TransportError> =>
+      Effect.matchEffect(ask, {
+        onFailure: (error) => {
+          const delay = inTheMaking(error)
+          if (delay !== undefined) return making(n, delay, () => error)
+          const { retry } = disposition(error, "service")
+          return retry._tag === "Backoff" || retry._tag === "After"
+            ? again(n, retry._tag === "After" ? retry.delay : Duration.seconds(Math.min(30, 2 ** n)), () => error)
+            : Effect.fail(error)
+        },
+        onSuccess: (answer) => isGenerating(answer) ? making(n, wait, late) : read(transport, operation, answer)
+      })
+    return repeat(0)
+  })
 }
