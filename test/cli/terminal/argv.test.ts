@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime } from "effect"
-import { optionsFirst } from "../../src/cli/terminal/argv.js"
-import { helpText } from "../../src/cli/terminal/help.js"
-import * as Show from "../../src/cli/terminal/show.js"
+import { optionsFirst } from "../../../src/cli/terminal/argv.js"
+import { helpText } from "../../../src/cli/terminal/help.js"
+import * as Show from "../../../src/cli/terminal/show.js"
 
 const groups = new Set(["checkpoint"])
 const moved = (text: string) => optionsFirst(text.split(" ").filter((word) => word !== ""), groups).join(" ")

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
-import type { Datum, PassRequest, Tensor } from "../../src/engine/Engine.js"
-import { makeRun } from "../../src/engine/run/run.js"
-import { tiny, tinyModel, tokensOf } from "./models.js"
+import type { Datum, PassRequest, Tensor } from "../../../src/engine/Engine.js"
+import { makeRun } from "../../../src/engine/run/run.js"
+import { tiny, tinyModel, tokensOf } from "../models.js"
 
 const run = Either.getOrThrow(makeRun(tinyModel(), {
   baseModel: "tiny",

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
-import * as Safetensors from "../../src/server/checkpoints/Safetensors.js"
+import * as Safetensors from "../../../src/server/checkpoints/Safetensors.js"
 
 const tensors = FastCheck.uniqueArray(
   FastCheck.record({

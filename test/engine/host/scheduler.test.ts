@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { makeScheduler } from "../../src/engine/host/scheduler.js"
+import { makeScheduler } from "../../../src/engine/host/scheduler.js"
 
 const setUp = () => {
   let time = 0

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { SampleRequest } from "../../src/engine/Engine.js"
-import * as SampleCodec from "../../src/protocol/SampleCodec.js"
-import * as Harness from "./fixtures/harness.js"
+import type { SampleRequest } from "../../../src/engine/Engine.js"
+import * as SampleCodec from "../../../src/protocol/SampleCodec.js"
+import * as Harness from "../fixtures/harness.js"
 
 const prompt = { chunks: [{ type: "encoded_text", tokens: [1, 2] }, { type: "encoded_text", tokens: [3] }] }
 

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
-import * as ForwardBackwardCodec from "../../src/protocol/ForwardBackwardCodec.js"
-import * as Harness from "./fixtures/harness.js"
+import * as ForwardBackwardCodec from "../../../src/protocol/ForwardBackwardCodec.js"
+import * as Harness from "../fixtures/harness.js"
 
 describe("Futures", () => {
   it.scoped("gives the result to every waiter, and again to those who ask later", () =>

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
-import * as Harness from "./fixtures/harness.js"
+import * as Harness from "../fixtures/harness.js"
 
 const heartbeat = (h: Harness.Harness, session: string) =>
   Effect.map(h.post("/session_heartbeat", { session_id: session, type: "session_heartbeat" }), ({ status }) => status)

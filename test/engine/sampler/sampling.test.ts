@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
-import { makeKernels } from "../../src/engine/kernels/kernels.js"
-import { philox, uniform } from "../../src/engine/sampler/philox.js"
-import type { DrawOptions } from "../../src/engine/sampler/sampling.js"
-import { makeDrawer as drawerOf } from "../../src/engine/sampler/sampling.js"
+import { makeKernels } from "../../../src/engine/kernels/kernels.js"
+import { philox, uniform } from "../../../src/engine/sampler/philox.js"
+import type { DrawOptions } from "../../../src/engine/sampler/sampling.js"
+import { makeDrawer as drawerOf } from "../../../src/engine/sampler/sampling.js"
 
 const kernels = makeKernels()
 const makeDrawer = (vocabSize: number) => Either.getOrThrow(drawerOf(kernels, vocabSize))

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
-import * as Harness from "./fixtures/harness.js"
+import * as Harness from "../fixtures/harness.js"
 
 describe("OperationQueue", () => {
   it.scoped("does the chunks of one pass in the order of their numbers, sent in reverse", () =>

@@ -4,12 +4,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { Worker } from "node:worker_threads"
-import type { Engine, PassRequest } from "../../src/engine/Engine.js"
-import * as InProcessEngine from "../../src/engine/host/InProcessEngine.js"
-import * as WorkerEngine from "../../src/engine/host/WorkerEngine.js"
-import type { Spawn } from "../../src/engine/host/workers.js"
-import { weightLayout } from "../../src/engine/model/weights.js"
-import { adam, definition, lora, passOf, requestOf } from "./engines.js"
+import type { Engine, PassRequest } from "../../../src/engine/Engine.js"
+import * as InProcessEngine from "../../../src/engine/host/InProcessEngine.js"
+import * as WorkerEngine from "../../../src/engine/host/WorkerEngine.js"
+import type { Spawn } from "../../../src/engine/host/workers.js"
+import { weightLayout } from "../../../src/engine/model/weights.js"
+import { adam, definition, lora, passOf, requestOf } from "../engines.js"
 
 type Service = Engine["Type"]
 
@@ -149,7 +149,7 @@ describe("a worker that dies", () => {
     Effect.gen(function*() {
       const started: Array<Worker> = []
       const spawn: Spawn = (workerData, transferList) => {
-        const worker = new Worker(new URL("../../dist/engine/host/worker.js", import.meta.url), {
+        const worker = new Worker(new URL("../../../dist/engine/host/worker.js", import.meta.url), {
           workerData,
           transferList
         })

@@ -1,5 +1,5 @@
 import { afterEach, assert, describe, it } from "@effect/vitest"
-import { makePump } from "../../src/engine/host/pump.js"
+import { makePump } from "../../../src/engine/host/pump.js"
 
 const { setImmediate } = globalThis
 

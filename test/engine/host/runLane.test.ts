@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
-import { EngineError } from "../../src/engine/Engine.js"
-import type { Outcome } from "../../src/engine/host/messages.js"
-import { makeMailbox, makeRunLane, once, partOf } from "../../src/engine/host/runLane.js"
+import { EngineError } from "../../../src/engine/Engine.js"
+import type { Outcome } from "../../../src/engine/host/messages.js"
+import { makeMailbox, makeRunLane, once, partOf } from "../../../src/engine/host/runLane.js"
 
 describe("the parts of a batch", () => {
   const data = (lengths: ReadonlyArray<number>) =>

@@ -14,12 +14,12 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
-import type { RunState } from "../../src/engine/Engine.js"
-import * as CheckpointStore from "../../src/server/checkpoints/CheckpointStore.js"
-import { type Fault, FaultInjector, type FaultPoint } from "../../src/server/FaultInjector.js"
-import * as ServerConfig from "../../src/server/ServerConfig.js"
-import { sized } from "../support/deep.js"
-import { checkpointPath, stateOf } from "./fixtures/checkpoints.js"
+import type { RunState } from "../../../src/engine/Engine.js"
+import { type Fault, FaultInjector, type FaultPoint } from "../../../src/server/FaultInjector.js"
+import * as CheckpointStore from "../../../src/server/checkpoints/CheckpointStore.js"
+import * as ServerConfig from "../../../src/server/ServerConfig.js"
+import { sized } from "../../support/deep.js"
+import { checkpointPath, stateOf } from "../fixtures/checkpoints.js"
 
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)
 
@@ -270,7 +270,7 @@ const bundle = Effect.flatMap(directory, (folder) =>
     const esbuild: { readonly buildSync: (options: object) => void } = createRequire(require.resolve("tsx"))("esbuild")
     const outfile = `${folder}/saver.cjs`
     esbuild.buildSync({
-      entryPoints: [fileURLToPath(new URL("./fixtures/saver.ts", import.meta.url))],
+      entryPoints: [fileURLToPath(new URL("../fixtures/saver.ts", import.meta.url))],
       bundle: true,
       platform: "node",
       format: "cjs",

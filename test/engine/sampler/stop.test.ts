@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
-import { makeStopRules, makeStopWatch } from "../../src/engine/sampler/stop.js"
+import { makeStopRules, makeStopWatch } from "../../../src/engine/sampler/stop.js"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 

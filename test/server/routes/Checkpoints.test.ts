@@ -4,8 +4,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as TestClock from "effect/TestClock"
-import * as Safetensors from "../../src/server/checkpoints/Safetensors.js"
-import * as Harness from "./fixtures/harness.js"
+import * as Safetensors from "../../../src/server/checkpoints/Safetensors.js"
+import * as Harness from "../fixtures/harness.js"
 
 /** A model whose weight is 5, and its checkpoint `five`. */
 const saved = (h: Harness.Harness, endpoint = "save_weights", more: object = {}) =>

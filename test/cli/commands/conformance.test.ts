@@ -1,5 +1,5 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { json, run, serve, type Server } from "./support.js"
+import { json, run, serve, type Server } from "../support.js"
 
 let server: Server
 beforeAll(async () => {

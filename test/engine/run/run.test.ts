@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
-import type { AdamParams, Datum, LoraConfig, PassRequest, RunState } from "../../src/engine/Engine.js"
-import { makeRun, type Run } from "../../src/engine/run/run.js"
-import { tiny, tinyModel, tokensOf, wave } from "./models.js"
+import type { AdamParams, Datum, LoraConfig, PassRequest, RunState } from "../../../src/engine/Engine.js"
+import { makeRun, type Run } from "../../../src/engine/run/run.js"
+import { tiny, tinyModel, tokensOf, wave } from "../models.js"
 
 const lora: LoraConfig = { rank: 8, seed: 11, trainAttn: true, trainMlp: true, trainUnembed: true }
 const adam: AdamParams = {

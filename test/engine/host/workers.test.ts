@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Operation, Outcome, Reply, Request } from "../../src/engine/host/messages.js"
-import { settings } from "../../src/engine/host/settings.js"
-import { makeWorkers } from "../../src/engine/host/workers.js"
-import { definition, passOf, requestOf } from "./engines.js"
+import type { Operation, Outcome, Reply, Request } from "../../../src/engine/host/messages.js"
+import { settings } from "../../../src/engine/host/settings.js"
+import { makeWorkers } from "../../../src/engine/host/workers.js"
+import { definition, passOf, requestOf } from "../engines.js"
 
 /** Workers that only note what they are sent, and answer when told. */
 const setUp = (size: number) => {

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
-import { makeKernels } from "../../src/engine/kernels/kernels.js"
-import { forward, logits } from "../../src/engine/model/forward.js"
-import { makeModel, type Model } from "../../src/engine/model/model.js"
-import { type ModelConfig, nano } from "../../src/engine/model/modelConfig.js"
-import { weightLayout } from "../../src/engine/model/weights.js"
-import { layMicroBatch } from "../../src/engine/run/microBatch.js"
-import { tiny, tinyModel, tokensOf } from "./models.js"
-import { logProbabilities, weightsFromFlat } from "./reference.js"
+import { makeKernels } from "../../../src/engine/kernels/kernels.js"
+import { forward, logits } from "../../../src/engine/model/forward.js"
+import { makeModel, type Model } from "../../../src/engine/model/model.js"
+import { type ModelConfig, nano } from "../../../src/engine/model/modelConfig.js"
+import { weightLayout } from "../../../src/engine/model/weights.js"
+import { layMicroBatch } from "../../../src/engine/run/microBatch.js"
+import { tiny, tinyModel, tokensOf } from "../models.js"
+import { logProbabilities, weightsFromFlat } from "../reference.js"
 
 /** Log-probabilities [row][vocabSize] of packed sequences. */
 const run = (model: Model, sequences: ReadonlyArray<Int32Array>, keep: boolean): Array<Float32Array> => {

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
-import { decodeStep, freezeWeights } from "../../src/engine/model/decoder.js"
-import { forward, logits } from "../../src/engine/model/forward.js"
-import { type ModelConfig, nano } from "../../src/engine/model/modelConfig.js"
-import { layMicroBatch } from "../../src/engine/run/microBatch.js"
-import { makeCacheBudget, makePageCache } from "../../src/engine/sampler/pageCache.js"
-import { families, tiny, tinyModel, tokensOf } from "./models.js"
+import { decodeStep, freezeWeights } from "../../../src/engine/model/decoder.js"
+import { forward, logits } from "../../../src/engine/model/forward.js"
+import { type ModelConfig, nano } from "../../../src/engine/model/modelConfig.js"
+import { layMicroBatch } from "../../../src/engine/run/microBatch.js"
+import { makeCacheBudget, makePageCache } from "../../../src/engine/sampler/pageCache.js"
+import { families, tiny, tinyModel, tokensOf } from "../models.js"
 
 const get = Either.getOrThrow
 

@@ -7,10 +7,10 @@ import {
   type Kernels,
   makeKernels,
   type Variant
-} from "../../src/engine/kernels/kernels.js"
-import { uniform } from "../../src/engine/model/weights.js"
-import { philox } from "../../src/engine/sampler/philox.js"
-import { wave } from "./models.js"
+} from "../../../src/engine/kernels/kernels.js"
+import { uniform } from "../../../src/engine/model/weights.js"
+import { philox } from "../../../src/engine/sampler/philox.js"
+import { wave } from "../models.js"
 
 const module = compileKernels()
 

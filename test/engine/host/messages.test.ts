@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { pack } from "../../src/engine/host/messages.js"
+import { pack } from "../../../src/engine/host/messages.js"
 
 describe("pack", () => {
   const message = {
