@@ -33,6 +33,18 @@ export interface HandIn<E, R> {
 
 const nameOf = (kind: Save["kind"], updates: number) => kind === "final" ? "final" : String(updates).padStart(6, "0")
 
+/** State, and weights to sample from, of what the turn has handed in. */
+const saving = (turn: TrainingClient.Client, policy: CheckpointPolicy.Checked, kind: Save["kind"], updates: number) =>
+  Effect.gen(function*() {
+    const name = nameOf(kind, updates)
+    const ttl = kind === "final" ? undefined : kind === "rolling" ? policy.rolling?.ttl : policy.ttl
+    const state = yield* turn.saveState(name, { overwrite: true, ttl })
+    const sampler = kind !== "rolling" && policy.sampler
+      ? yield* turn.saveWeightsForSampler(name, { ttl })
+      : undefined
+    return { name, state, sampler }
+  })
+
 export const makeHandIn = <E, R>(pass: Pass<E, R>): Effect.Effect<HandIn<E, R>> =>
   Effect.gen(function*() {
     const { clock, context, incarnation, plan, rounds, run, scope, timed } = pass
@@ -47,15 +59,10 @@ export const makeHandIn = <E, R>(pass: Pass<E, R>): Effect.Effect<HandIn<E, R>> 
         : Effect.flatMap(snapshot, (sampler) => Effect.asVoid(Effect.forkIn(rounds.draw(updates, sampler), scope)))
 
     const saveIn = (turn: TrainingClient.Client, kind: Save["kind"], updates: number, row: Deferred.Deferred<Row>) =>
-      Effect.gen(function*() {
-        const name = nameOf(kind, updates)
-        const ttl = kind === "final" ? undefined : kind === "rolling" ? policy.rolling?.ttl : policy.ttl
-        const state = yield* turn.saveState(name, { overwrite: true, ttl })
-        const sampler = kind !== "rolling" && policy.sampler
-          ? yield* turn.saveWeightsForSampler(name, { ttl })
-          : undefined
-        yield* Queue.offer(pass.saves, { name, kind, updates, tokens: run.state.tokens, state, sampler, row })
-      })
+      Effect.flatMap(
+        saving(turn, plan.policy, kind, updates),
+        (handed) => Queue.offer(pass.saves, { ...handed, kind, updates, tokens: run.state.tokens, row })
+      )
 
     const save: HandIn<E, R>["save"] = (kind, updates) =>
       Effect.gen(function*() {

@@ -40,6 +40,31 @@ export const charged = (usage: Usage): Cost.Usage => {
   return { trained: 0, sampled: usage.sampled, prefillCached: cached, prefillUncached: (usage.prefill ?? 0) - cached }
 }
 
+const failing = (doing: "read" | "write", file: string) =>
+  Effect.mapError((cause: RunStorageError["cause"]) => new RunStorageError({ doing, file, cause }))
+
+/** Writes a round down, and then that it is. */
+const keepRound = <E, R>(run: RunCore, index: number, round: Round<E, R>) =>
+  Effect.gen(function*() {
+    const directory = run.file(RunDirectory.iteration(index))
+    const replace = (name: string, text: string) =>
+      Effect.provideService(
+        RunDirectory.replaceFile(run.file(RunDirectory.iteration(index), name), text),
+        FileSystem.FileSystem,
+        run.fs
+      )
+    yield* failing("write", directory)(run.fs.makeDirectory(directory, { recursive: true }))
+    yield* replace(roundFile, round.text)
+    if (round.summaries.length > 0) {
+      const lines = round.summaries.map((summary, i) =>
+        JSON.stringify({ schema_version: 1, split: "train", iteration: index, group_idx: 0, traj_idx: i, ...summary })
+      )
+      yield* replace(summaryFile, `${lines.join("\n")}\n`)
+    }
+    const bytes = new TextEncoder().encode(round.text)
+    yield* run.record({ t: "sampled", index, crc: hex(crc32c(bytes)), usage: charged(round.usage) })
+  })
+
 export const makeRounds = <E, R>(
   run: RunCore,
   rollouts: Rollouts<E, R>,
@@ -51,9 +76,6 @@ export const makeRounds = <E, R>(
     const first = Math.floor(range.start / each)
     const slots = new Map<number, Deferred.Deferred<Round<E, R>, E | RoundError>>()
     const path = (index: number, name: string) => run.file(RunDirectory.iteration(index), name)
-    const withFiles = Effect.provideService(FileSystem.FileSystem, run.fs)
-    const failing = (doing: "read" | "write", file: string) =>
-      Effect.mapError((cause: RunStorageError["cause"]) => new RunStorageError({ doing, file, cause }))
 
     /** Updates that the weights hold which a round samples with, as far as they are still to be had. */
     const weightsOf = (index: number): number => Math.max(range.start, Math.max(0, index - ahead) * each)
@@ -93,34 +115,12 @@ export const makeRounds = <E, R>(
       return found
     }
 
-    const keep = (index: number, round: Round<E, R>) =>
-      Effect.gen(function*() {
-        const directory = run.file(RunDirectory.iteration(index))
-        yield* failing("write", directory)(run.fs.makeDirectory(directory, { recursive: true }))
-        yield* withFiles(RunDirectory.replaceFile(path(index, roundFile), round.text))
-        if (round.summaries.length > 0) {
-          const lines = round.summaries.map((summary, i) =>
-            JSON.stringify({
-              schema_version: 1,
-              split: "train",
-              iteration: index,
-              group_idx: 0,
-              traj_idx: i,
-              ...summary
-            })
-          )
-          yield* withFiles(RunDirectory.replaceFile(path(index, summaryFile), `${lines.join("\n")}\n`))
-        }
-        const bytes = new TextEncoder().encode(round.text)
-        yield* run.record({ t: "sampled", index, crc: hex(crc32c(bytes)), usage: charged(round.usage) })
-      })
-
     const drawOne = (index: number, updates: number, sampler: SamplingClient.Client) =>
       Effect.gen(function*() {
         const claimed = yield* claim(run, charged(rollouts.most ?? { sampled: 0 }))
         const round = yield* rollouts.sample({ sampler, index, updates, seed: seedOf(run.seed, index) })
         yield* claimed(charged(round.usage))
-        yield* keep(index, round)
+        yield* keepRound(run, index, round)
         kept.add(index)
         yield* run.emit({ _tag: "Sampled", index, updates })
         return round
