@@ -47,7 +47,7 @@ describe("tinkex serve", () => {
 
       const saved = await Effect.gen(function*() {
         const service = yield* ServiceClient.ServiceClient
-        const training = yield* service.createLoraTrainingClient({ baseModel: "smollm2", rank: 16, seed: 3 })
+        const training = yield* service.createLoraTrainingClient({ baseModel: "smollm2", rank: 8, seed: 3 })
         const batch = data((yield* training.tokenizer).encode)
         const step = Effect.gen(function*() {
           const gradients = yield* training.forwardBackward(batch, "cross_entropy")

@@ -99,6 +99,19 @@ type Numbers = Float32Array | Int32Array
 
 const isNumbers = (value: unknown): value is Numbers => value instanceof Float32Array || value instanceof Int32Array
 
+/** The buffers of all typed arrays in plain data, each once: for data that is its receiver's alone. */
+export const buffersOf = (value: unknown): Array<ArrayBuffer> => {
+  const buffers = new Set<ArrayBuffer>()
+  const visit = (node: unknown): void => {
+    if (typeof node !== "object" || node === null) return
+    if (isNumbers(node)) {
+      if (node.buffer instanceof ArrayBuffer) buffers.add(node.buffer)
+    } else for (const child of Object.values(node)) visit(child)
+  }
+  visit(value)
+  return [...buffers]
+}
+
 /**
  * A deep copy of plain data whose typed arrays are views of one fresh buffer: transferred, it crosses to another thread
  * without a second copy, and the caller's arrays stay the caller's.

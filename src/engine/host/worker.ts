@@ -6,7 +6,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads"
 import type { SampledTokens } from "../Engine.js"
 import { makeCore } from "./core.js"
-import { pack, type PeerMessage, type Reply, type Request } from "./messages.js"
+import { buffersOf, pack, type PeerMessage, type Reply, type Request } from "./messages.js"
 import { makePump } from "./pump.js"
 import type { Settings } from "./settings.js"
 
@@ -62,7 +62,11 @@ const start = (main: MessagePort, { ports, rank, settings, size }: WorkerData): 
       answered = true
       cancels.delete(id)
       flush(id)
-      send({ id, outcome })
+      // A state is copied out of the kernels' memory already, and may be large.
+      if (request.operation.name === "exportRun") {
+        const reply: Reply = { id, outcome }
+        main.postMessage(reply, buffersOf(reply))
+      } else send({ id, outcome })
     }, (tokens) => hear(id, tokens))
     if (!answered) cancels.set(id, cancel)
     pump.wake()

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { pack } from "../../../src/engine/host/messages.js"
+import { buffersOf, pack } from "../../../src/engine/host/messages.js"
 
 describe("pack", () => {
   const message = {
@@ -27,5 +27,14 @@ describe("pack", () => {
     const { buffer, value } = pack({ part: Float32Array.of(1, 2, 3, 4).subarray(1, 3) })
     assert.strictEqual(buffer.byteLength, 8)
     assert.deepStrictEqual(value.part, Float32Array.of(2, 3))
+  })
+})
+
+describe("buffersOf", () => {
+  it("finds every buffer once", () => {
+    const shared = Float32Array.of(1, 2, 3)
+    const own = Int32Array.of(4)
+    const value = { a: [shared.subarray(1), { b: own }], c: shared, d: null, e: "text" }
+    assert.deepStrictEqual(buffersOf(value), [shared.buffer, own.buffer])
   })
 })
