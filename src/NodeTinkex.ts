@@ -9,10 +9,12 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Path from "node:path"
 import * as Names from "./client/options.js"
 import { longestAnswer, longestError } from "./client/transport/body.js"
 import { cacheDirectory } from "./node/cacheDirectory.js"
+import * as Credentials from "./node/credentials.js"
 import * as NodeLock from "./node/DirectoryLock.js"
 import * as HttpAgent from "./node/httpAgent.js"
 import * as UndiciClient from "./node/undiciClient.js"
@@ -117,6 +119,32 @@ const layerLock = Layer.succeed(
         })))
 )
 
+const credentialFailed = ({ detail, source }: Credentials.CredentialError): ConfigurationError =>
+  new ConfigurationError({ setting: source, detail })
+
+/**
+ * The options with a key, where neither they nor the environment have one: that which `tinkex auth login` (or the official SDK)
+ * keeps in `~/.tinker/credentials.json`, for the hosted service only; otherwise what `TINKER_CREDENTIAL_CMD` prints.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const withCredential = <O extends Options>(options: O): Effect.Effect<O, ConfigurationError> =>
+  Effect.gen(function*() {
+    const environment = yield* Effect.mapError(TinkexConfig.environment, TinkexConfig.fromConfigError)
+    const given = [options.apiKey, environment.apiKey].some((key) =>
+      key !== undefined && (typeof key === "string" ? key : Redacted.value(key)).trim() !== ""
+    )
+    if (given) return options
+    const baseUrl = options.baseUrl ?? environment.baseUrl
+    const hosted = baseUrl === undefined || String(baseUrl).startsWith(TinkexConfig.hostedBaseUrl)
+    const stored = hosted ? yield* Effect.mapError(Credentials.stored(), credentialFailed) : undefined
+    if (stored !== undefined) return { ...options, apiKey: stored }
+    const command = process.env["TINKER_CREDENTIAL_CMD"]?.trim() ?? ""
+    if (command === "") return options
+    return { ...options, apiKey: yield* Effect.mapError(Credentials.ofCommand(command), credentialFailed) }
+  })
+
 /** With the memory of the process among the metrics. */
 const observed = <A, E, R>(layer: Layer.Layer<A | Metrics.Metrics, E, R>): Layer.Layer<A | Metrics.Metrics, E, R> =>
   Layer.provideMerge(
@@ -172,7 +200,7 @@ export const layer = (
 
 /**
  * `Tinkex.layerConfig` on Node: options first, then the environment. Without either it is Tinker itself, with the key in
- * `TINKER_API_KEY`.
+ * `TINKER_API_KEY`, the one that is kept, or what `TINKER_CREDENTIAL_CMD` prints (`withCredential`).
  *
  * @since 0.1.0
  * @category layers
@@ -183,5 +211,8 @@ export const layerConfig = (
   within(
     [configNames, Names.shared],
     options,
-    (http, rest) => Layer.provideMerge(observed(Tinkex.layerConfig(rest)), http)
+    (http, rest) =>
+      Layer.unwrapEffect(
+        Effect.map(withCredential(rest), (known) => Layer.provideMerge(observed(Tinkex.layerConfig(known)), http))
+      )
   )

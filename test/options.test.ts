@@ -54,6 +54,7 @@ describe("options of names that nobody reads", () => {
         optimStep: training.optimStep(typo),
         saveState: training.saveState("a", typo),
         saveWeightsForSampler: training.saveWeightsForSampler("a", typo),
+        saveWeightsExternal: training.saveWeightsExternal("a", typo),
         loadState: training.loadState(path, typo),
         getTrainingRun: rest.getTrainingRun("run", typo),
         getTrainingRunByPath: rest.getTrainingRunByPath(path, typo),

@@ -22,7 +22,7 @@ import type {
   LossFnConfig,
   OptimStepResponse
 } from "../protocol/Training.js"
-import type { LoadWeightsResponse, SaveWeightsResponse } from "../protocol/Weights.js"
+import type { LoadWeightsResponse, SaveWeightsExternalResponse, SaveWeightsResponse } from "../protocol/Weights.js"
 import type { TinkexError } from "../TinkexError.js"
 import type { Tokenizer } from "../tokenizer/Tokenizer.js"
 import type { TokenizerError } from "../tokenizer/TokenizerError.js"
@@ -115,6 +115,20 @@ export interface Client extends Pipeable, Inspectable.Inspectable {
     name: string,
     options?: SaveOptions
   ) => Effect.Effect<Future<{ readonly path: string }>, TinkexError>
+  /**
+   * Exports weights in a common file format under a name: `RestClient.getExternalWeightsUrls` and `Download.download` read them.
+   * With `ageEncryptionRecipients` the files are encrypted for the holders of those keys (`age1…`).
+   *
+   * @since 0.2.0
+   */
+  readonly saveWeightsExternal: (
+    name: string,
+    options?: {
+      /** Whole seconds, from 1. */
+      readonly ttl?: Duration.DurationInput | undefined
+      readonly ageEncryptionRecipients?: ReadonlyArray<string> | undefined
+    }
+  ) => Effect.Effect<Future<SaveWeightsExternalResponse>, TinkexError>
   /** A sampler of the weights as they are now, in the order of the operations, without a checkpoint. */
   readonly saveWeightsAndGetSamplingClient: Effect.Effect<SamplingClient.Client, TinkexError, Scope.Scope>
   /**

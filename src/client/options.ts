@@ -104,6 +104,11 @@ export const saveWeightsForSampler = known<Training.SaveOptions>("saveWeightsFor
   userMetadata: true
 })
 
+export const saveWeightsExternal = known<OptionsOf<Training.Client["saveWeightsExternal"]>>("saveWeightsExternal", {
+  ageEncryptionRecipients: true,
+  ttl: true
+})
+
 export const loadState = known<OptionsOf<Training.Client["loadState"]>>("loadState", {
   optimizer: true,
   weightsAccessToken: true

@@ -276,6 +276,25 @@ describe.concurrent("the service and the account", () => {
     assert.include(missing.err, "no model has \"gpt\" in its name")
   })
 
+  it("auth login and logout keep a key and forget it", async () => {
+    const home = temporary()
+    const env = { HOME: home.path, USERPROFILE: home.path }
+    try {
+      assert.strictEqual((await run(["auth", "login"], { env, input: "tml-0123456789\n" })).code, 0)
+      const file = join(home.path, ".tinker", "credentials.json")
+      assert.strictEqual(JSON.parse(readFileSync(file, "utf8")).keys.tinkex.key, "tml-0123456789")
+      // the key of Tinker itself goes to no other server
+      assert.strictEqual(record(await json(at("auth", "status"), { env }))["credentials"], false)
+      const refused = await run(["auth", "login"], { env, input: "sk-other" })
+      assert.strictEqual(refused.code, 1)
+      assert.notInclude(refused.err + refused.out, "sk-other")
+      assert.match((await run(["auth", "logout"], { env })).err, /forgotten/)
+      assert.match((await run(["auth", "logout"], { env })).err, /no key was kept/)
+    } finally {
+      home.remove()
+    }
+  })
+
   it("auth status and auth whoami", async () => {
     assert.deepStrictEqual(await json(at("auth", "status")), {
       base_url: server.url,

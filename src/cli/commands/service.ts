@@ -63,6 +63,27 @@ export const auth = Command.make("auth").pipe(
       (args) => Effect.flatMap(actions, ({ whoami }) => whoami(args))
     ).pipe(
       Command.withDescription("Show whose key it is")
+    ),
+    Command.make(
+      "login",
+      {
+        apiKeyFile: Options.text("api-key-file").pipe(
+          Options.withDefault("-"),
+          Options.withDescription(
+            "A file with the key; - for standard input, which is where it is read from unless given"
+          )
+        )
+      },
+      (args) => Effect.flatMap(Effect.promise(() => import("./login.js")), ({ login }) => login(args))
+    ).pipe(
+      Command.withDescription("Keep a key of Tinker on this machine: tinkex auth login < key.txt")
+    ),
+    Command.make(
+      "logout",
+      {},
+      () => Effect.flatMap(Effect.promise(() => import("./login.js")), ({ logout }) => logout)
+    ).pipe(
+      Command.withDescription("Forget the keys that are kept on this machine")
     )
   ])
 )

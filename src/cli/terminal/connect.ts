@@ -17,11 +17,14 @@ export interface Connection {
 
 /** Somebody waits at the terminal: a server that does not answer is given up soon. */
 export const settings = ({ apiKey, baseUrl }: Connection) =>
-  TinkexConfig.makeConfig({
-    baseUrl: Option.getOrUndefined(baseUrl),
-    apiKey: Option.getOrUndefined(apiKey),
-    retry: { times: 2, base: "200 millis", cap: "2 seconds" }
-  })
+  Effect.flatMap(
+    NodeTinkex.withCredential<TinkexConfig.Options>({
+      baseUrl: Option.getOrUndefined(baseUrl),
+      apiKey: Option.getOrUndefined(apiKey),
+      retry: { times: 2, base: "200 millis", cap: "2 seconds" }
+    }),
+    TinkexConfig.makeConfig
+  )
 
 /** A client without a session. */
 export const rest = (connection: Connection) =>

@@ -14,6 +14,7 @@ type Methods = Pick<
   | "modelId"
   | "optimStep"
   | "saveState"
+  | "saveWeightsExternal"
   | "saveWeightsForSampler"
   | "unload"
 >
@@ -38,6 +39,8 @@ export const inSpans = <C extends Methods>(client: C, settings: Settings): C => 
       span("TrainingClient.saveState", () => model, client.saveState(name, options), requestIds),
     loadState: (path, options) =>
       span("TrainingClient.loadState", () => model, client.loadState(path, options), requestIds),
+    saveWeightsExternal: (name, options) =>
+      span("TrainingClient.saveWeightsExternal", () => model, client.saveWeightsExternal(name, options), requestIds),
     saveWeightsForSampler: (name, options) =>
       span(
         "TrainingClient.saveWeightsForSampler",

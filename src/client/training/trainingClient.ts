@@ -29,6 +29,8 @@ import {
 import {
   LoadWeightsRequest,
   LoadWeightsResponse,
+  SaveWeightsExternalRequest,
+  SaveWeightsExternalResponse,
   SaveWeightsForSamplerRequest,
   SaveWeightsRequest,
   SaveWeightsResponse
@@ -77,6 +79,7 @@ const results = {
       samplingSessionId: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("sampling_session_id"))
     })
   ),
+  saveExternal: Polling.resultType("SaveWeightsExternal", SaveWeightsExternalResponse),
   loadWeights: Polling.resultType("LoadWeights", LoadWeightsResponse),
   unload: Polling.resultType("UnloadModel", UnloadModelResponse)
 }
@@ -84,6 +87,7 @@ const results = {
 const encodeOptimStep = Schema.encodeSync(OptimStepRequest)
 const encodeSave = Schema.encodeSync(SaveWeightsRequest)
 const encodeSaveForSampler = Schema.encodeSync(SaveWeightsForSamplerRequest)
+const encodeSaveExternal = Schema.encodeSync(SaveWeightsExternalRequest)
 const encodeLoad = Schema.encodeSync(LoadWeightsRequest)
 
 const refuse = (field: string, expected: string, actual: string): never => {
@@ -112,7 +116,10 @@ const checkedName = (name: string): string =>
       typeof name === "string" && name.includes("/") ? "one with a slash" : "none"
     )
 
-const ttlSecondsOf = (options: SaveOptions | undefined, names: Known<SaveOptions>): number | undefined => {
+const ttlSecondsOf = <O extends Pick<SaveOptions, "ttl">>(
+  options: O | undefined,
+  names: Known<O>
+): number | undefined => {
   names(options)
   if (options?.ttl === undefined) return undefined
   const seconds = Duration.toSeconds(Option.getOrElse(Duration.decodeUnknown(options.ttl), () => Duration.zero))
@@ -423,6 +430,26 @@ export const make = (
               ...present("ttlSeconds", ttlSeconds),
               ...present("userMetadata", options?.userMetadata)
             }))
+        ),
+      saveWeightsExternal: (name, options) =>
+        Effect.flatMap(
+          attempt(() => ({ path: checkedName(name), ttlSeconds: ttlSecondsOf(options, Names.saveWeightsExternal) })),
+          ({ path, ttlSeconds }) =>
+            single(inTurn, {
+              operation: `save_weights_external (model ${modelId}, ${path})`,
+              path: "save_weights_external",
+              result: results.saveExternal,
+              body: (seqId) =>
+                Effect.sync(() =>
+                  jsonBody(encodeSaveExternal({
+                    modelId,
+                    seqId,
+                    path,
+                    ...present("ttlSeconds", ttlSeconds),
+                    ...present("ageEncryptionRecipients", options?.ageEncryptionRecipients)
+                  }))
+                )
+            })
         ),
       snapshot: snapshot(inTurn),
       saveWeightsAndGetSamplingClient: Effect.flatten(snapshot(inTurn)),
