@@ -2,7 +2,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
 import { pipeArguments } from "effect/Pipeable"
 import * as Random from "effect/Random"
@@ -171,21 +170,23 @@ const make = (
       body: jsonBody(prepared.toJson(samplingSessionId, seq))
     })
 
-  /** Who goes away while a sample is handed in, and may have arrived, leaves a fiber behind that learns its id and cancels it. */
+  /**
+   * Who goes away while a sample is handed in that may have arrived leaves a fiber behind: handed in once more under its number it is
+   * the same request, whose id is then known and cancelled.
+   */
   const handedIn = (prepared: Prepared, seq: number, delivery: Delivery) =>
-    core.dynamic.current.sampleCancelEnabled
-      ? Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Effect.forkIn(Effect.interruptible(submission(prepared, seq, delivery)), core.scope), (fiber) =>
-          Effect.onInterrupt(restore(Fiber.join(fiber)), () => {
-            if (!delivery.maybe) {
-              return Effect.asVoid(Fiber.interrupt(fiber))
-            }
-            const late = Effect.flatMap(Fiber.join(fiber), ({ requestId }) =>
-              cancel(requestId))
-            return Effect.asVoid(Effect.forkIn(Effect.interruptible(Effect.ignore(late)), core.scope))
-          }))
-      )
-      : submission(prepared, seq, delivery)
+    Effect.onInterrupt(
+      submission(prepared, seq, delivery),
+      () =>
+        delivery.maybe && core.dynamic.current.sampleCancelEnabled
+          ? Effect.asVoid(Effect.forkIn(
+            Effect.interruptible(Effect.ignore(
+              Effect.flatMap(submission(prepared, seq, delivery), ({ requestId }) => cancel(requestId))
+            )),
+            core.scope
+          ))
+          : Effect.void
+    )
 
   const retrieve = (requestId: string, startedAt: number): Effect.Effect<SampleResponse, TinkexError> =>
     Effect.flatMap(Monotonic.millis, (now) => {
