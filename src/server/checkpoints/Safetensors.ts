@@ -16,7 +16,7 @@ import type { NamedTensor } from "../../engine/Engine.js"
  * @since 0.1.0
  * @category errors
  */
-class MalformedFile extends Data.TaggedError("MalformedFile")<{ readonly detail: string }> {
+export class MalformedFile extends Data.TaggedError("MalformedFile")<{ readonly detail: string }> {
   override get message() {
     return `not a readable safetensors file: ${this.detail}`
   }

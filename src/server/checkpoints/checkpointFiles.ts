@@ -68,7 +68,7 @@ export const readState = Effect.fnUntraced(function*<E>(
   entry: { readonly baseModel: string; readonly lora: RunState["lora"]; readonly hasOptimizer?: boolean | undefined },
   optimizer: boolean,
   read: (name: string) => Effect.Effect<Uint8Array, E>
-) {
+): Effect.fn.Return<RunState, E | Safetensors.MalformedFile> {
   const weights = yield* Safetensors.decode(yield* read(entry.lora === null ? fullFile : adapterFile))
   const state: RunState = { baseModel: entry.baseModel, lora: entry.lora, weights: weights.tensors, optimizer: null }
   if (!optimizer || entry.hasOptimizer !== true) return state

@@ -83,11 +83,7 @@ export interface Created {
   readonly modelId: string
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
-export const make: Effect.Effect<
+const make: Effect.Effect<
   Context.Tag.Service<Runs>,
   never,
   ServerConfig | Engine | Models | Sessions | Futures | CheckpointStore | Uploads

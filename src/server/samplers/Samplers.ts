@@ -89,11 +89,7 @@ interface Held extends Sampler {
 /** Requests of one sampler that are recognised when they are repeated. */
 const remembered = 16_384
 
-/**
- * @since 0.1.0
- * @category constructors
- */
-export const make: Effect.Effect<
+const make: Effect.Effect<
   Context.Tag.Service<Samplers>,
   never,
   ServerConfig | Engine | Models | Sessions | Futures | CheckpointStore | Scope.Scope
@@ -277,11 +273,7 @@ export const make: Effect.Effect<
   }
 })
 
-/**
- * @since 0.1.0
- * @category getters
- */
-export const samplerIdOf = (sessionId: string, seqId: number): string => `${sessionId}:sample:${seqId}`
+const samplerIdOf = (sessionId: string, seqId: number): string => `${sessionId}:sample:${seqId}`
 
 /**
  * @since 0.1.0

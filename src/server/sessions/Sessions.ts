@@ -70,11 +70,7 @@ interface Kept extends Session {
   readonly scope: Scope.CloseableScope
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
-export const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerConfig | Scope.Scope> = Effect.gen(
+const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerConfig | Scope.Scope> = Effect.gen(
   function*() {
     const config = yield* ServerConfig
     const scope = yield* Effect.scope
