@@ -22,6 +22,7 @@ import { command as session } from "./commands/session.js"
 import { command as versionCommand } from "./commands/version.js"
 import { optionsFirst } from "./terminal/argv.js"
 import { withHelp } from "./terminal/help.js"
+import * as Log from "./terminal/log.js"
 import { reportFailure } from "./terminal/reportFailure.js"
 import { exitCode } from "./terminal/teardown.js"
 import * as Terminal from "./terminal/terminal.js"
@@ -60,7 +61,9 @@ const [node = "node", program = "tinkex", ...args] = process.argv
 cli([node, program, ...optionsFirst(args, groups)]).pipe(
   withHelp,
   reportFailure,
-  Effect.provide(Layer.merge(NodeContext.layer, Terminal.layer)),
+  Effect.provide(
+    Layer.provideMerge(Log.layer({ dated: false }), Layer.merge(NodeContext.layer, Terminal.layer))
+  ),
   NodeRuntime.runMain({
     disableErrorReporting: true,
     teardown: (exit, onExit) => onExit(exitCode(exit, interrupted))

@@ -266,7 +266,8 @@ describe.concurrent("the service and the account", () => {
   it("capabilities and model list", async () => {
     const { code, out } = await run(at("capabilities"))
     assert.strictEqual(code, 0)
-    assert.match(out, /^tinkex\/nano +\d+ +Yes +Yes$/m)
+    assert.match(out, /^Model +Max Context +Parameters/)
+    assert.match(out, /^tinkex\/nano +\d+ +\S+/m)
     const models = list(record(await json(at("capabilities")))["supported_models"])
     assert.include(models.map((model) => model["model_name"]), "tinkex/nano")
     const found = list(record(await json(at("model", "list", "RANDOM")))["models"])

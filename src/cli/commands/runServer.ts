@@ -2,10 +2,8 @@
  * Runs the server until the process is told to end.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as ModelFiles from "../../engine/files/ModelFiles.js"
@@ -15,6 +13,7 @@ import { builtIn, type ModelDefinition } from "../../engine/model/Models.js"
 import * as NodeServer from "../../server/NodeServer.js"
 import * as FaultScript from "../../testing/FaultScript.js"
 import { Failed } from "../terminal/failed.js"
+import * as Log from "../terminal/log.js"
 import { Terminal } from "../terminal/terminal.js"
 
 /** The script of a file; what cannot be used is refused before anything listens. */
@@ -67,19 +66,6 @@ const readAliases = (given: ReadonlyArray<string>, models: ReadonlyArray<ModelDe
 /** Settings are told by the name that was typed. */
 const flagOf = (field: string): string => `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
-/** What the server logs, on stderr: the time, how grave it is, what happened. */
-const serverLog = (terminal: typeof Terminal.Service) =>
-  Layer.mergeAll(
-    Logger.remove(Logger.defaultLogger),
-    // the one that the runtime put in its place
-    Logger.remove(Logger.prettyLoggerDefault),
-    Logger.add(Logger.make(({ cause, date, logLevel, message }) => {
-      const text = Array.isArray(message) ? message.map(String).join(" ") : String(message)
-      const more = Cause.isEmpty(cause) ? "" : `\n${Cause.pretty(cause)}`
-      Effect.runFork(terminal.note(`${date.toISOString()} ${logLevel.label.toLowerCase()}: ${text}${more}`))
-    }))
-  )
-
 export const runServer = (args: {
   readonly host: string
   readonly port: number
@@ -122,7 +108,7 @@ export const runServer = (args: {
           strictLoad: args.strictLoad,
           aliases
         }).pipe(
-          Layer.provide(serverLog(terminal)),
+          Layer.provide(Log.layer({ dated: true })),
           Layer.provide(WorkerEngine.layer({ workers: args.workers, models })),
           Layer.provide(Option.match(script, { onNone: () => Layer.empty, onSome: FaultScript.layer }))
         )
