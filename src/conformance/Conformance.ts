@@ -9,7 +9,6 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -208,12 +207,12 @@ export const run = (
     const startedAt = yield* Clock.currentTimeMillis
     const peer = yield* Peer.make(options)
     const results: Array<Result> = []
-    for (const check of selected) {
-      const result = yield* runOne(peer, check)
-      results.push(result)
-      if (options.onResult !== undefined) yield* options.onResult(result)
-    }
-    yield* finish(peer)
+    yield* Effect.forEach(selected, (check) =>
+      Effect.gen(function*() {
+        const result = yield* runOne(peer, check)
+        results.push(result)
+        if (options.onResult !== undefined) yield* options.onResult(result)
+      }), { discard: true }).pipe(Effect.ensuring(peer.finish))
     return {
       baseUrl: options.baseUrl,
       baseModel: peer.baseModel,
@@ -222,13 +221,6 @@ export const run = (
       features: featuresOf(selected, results)
     }
   })
-
-/** What the checks made is given back, where the server knows how. */
-const finish = (peer: Peer.Peer): Effect.Effect<void> =>
-  Effect.flatMap(peer.session, (id) => peer.post(`/sessions/${id}/finish`, { type: "finish_session" })).pipe(
-    Effect.timeout(Duration.seconds(10)),
-    Effect.ignore
-  )
 
 /**
  * Whether nothing failed and every answer came. What a server lacks is no failure.

@@ -85,6 +85,8 @@ export interface Peer {
   /** A session of its own, made once for all checks. */
   readonly session: Effect.Effect<string, Unreachable>
   readonly newSession: Effect.Effect<string, Unreachable>
+  /** Finishes every session of this run, and with them what was made in them, where the server knows how. */
+  readonly finish: Effect.Effect<void>
   /** Remembers a model, to be unloaded when the check that made it has ended. */
   readonly made: (modelId: string) => void
   /** Unloads the models made since the last time: a server holds so many and no more. */
@@ -155,6 +157,56 @@ const parse = (bytes: Uint8Array): unknown => {
 const isPending = (answer: Answer): boolean =>
   answer.status === 408 || (answer.status < 300 && field(answer.json, "type") === "try_again")
 
+const patienceOf = ({ patience = "5 minutes" }: PeerOptions): number => Duration.toMillis(patience)
+
+/** One request, sent once and read whole. */
+const requests = (client: HttpClient.HttpClient, options: PeerOptions): Peer["request"] => {
+  const root = options.baseUrl.replace(/\/+$/, "") + prefix
+  const patience = patienceOf(options)
+  return (method, path, body, headers = {}) => {
+    const named = `${method} ${path.split("?")[0]}`
+    const bytes = body === undefined
+      ? undefined
+      : body instanceof Uint8Array
+      ? body
+      : new TextEncoder().encode(typeof body === "string" ? body : Json.stringify(body))
+    const outgoing = HttpClientRequest.make(method)(`${root}${path}`, {
+      headers: {
+        accept: "application/json",
+        ...(options.apiKey === undefined ? {} : { "x-api-key": Redacted.value(options.apiKey) }),
+        ...headers
+      },
+      ...(bytes === undefined
+        ? {}
+        : { body: HttpBody.uint8Array(bytes, headers["content-type"] ?? "application/json") })
+    })
+    return client.execute(outgoing).pipe(
+      Effect.flatMap((response) =>
+        Effect.map(response.arrayBuffer, (buffer): Answer => {
+          const received = new Uint8Array(buffer)
+          return {
+            request: named,
+            status: response.status,
+            headers: response.headers,
+            bytes: received,
+            json: parse(received)
+          }
+        })
+      ),
+      Effect.scoped,
+      Effect.timeoutFail({
+        duration: Duration.millis(patience),
+        onTimeout: () => new Unreachable({ request: named, detail: "no answer" })
+      }),
+      Effect.mapError((error) =>
+        error._tag === "Unreachable"
+          ? error
+          : new Unreachable({ request: named, detail: `no answer (${error.reason})` })
+      )
+    )
+  }
+}
+
 /**
  * A peer over the HTTP client of the context.
  *
@@ -164,54 +216,11 @@ const isPending = (answer: Answer): boolean =>
 export const make = (options: PeerOptions): Effect.Effect<Peer, Unreachable, HttpClient.HttpClient> =>
   Effect.gen(function*() {
     const client = yield* HttpClient.HttpClient
-    const root = options.baseUrl.replace(/\/+$/, "") + prefix
-    const patience = Duration.toMillis(options.patience ?? "5 minutes")
+    const patience = patienceOf(options)
     // names must not meet those of an earlier run against the same server
     let counter = (yield* Clock.currentTimeMillis) % 1_000_000_000
 
-    const request: Peer["request"] = (method, path, body, headers = {}) => {
-      const named = `${method} ${path.split("?")[0]}`
-      const bytes = body === undefined
-        ? undefined
-        : body instanceof Uint8Array
-        ? body
-        : new TextEncoder().encode(typeof body === "string" ? body : Json.stringify(body))
-      const outgoing = HttpClientRequest.make(method)(`${root}${path}`, {
-        headers: {
-          accept: "application/json",
-          ...(options.apiKey === undefined ? {} : { "x-api-key": Redacted.value(options.apiKey) }),
-          ...headers
-        },
-        ...(bytes === undefined
-          ? {}
-          : { body: HttpBody.uint8Array(bytes, headers["content-type"] ?? "application/json") })
-      })
-      return client.execute(outgoing).pipe(
-        Effect.flatMap((response) =>
-          Effect.map(response.arrayBuffer, (buffer): Answer => {
-            const received = new Uint8Array(buffer)
-            return {
-              request: named,
-              status: response.status,
-              headers: response.headers,
-              bytes: received,
-              json: parse(received)
-            }
-          })
-        ),
-        Effect.scoped,
-        Effect.timeoutFail({
-          duration: Duration.millis(patience),
-          onTimeout: () => new Unreachable({ request: named, detail: "no answer" })
-        }),
-        Effect.mapError((error) =>
-          error._tag === "Unreachable"
-            ? error
-            : new Unreachable({ request: named, detail: `no answer (${error.reason})` })
-        )
-      )
-    }
-
+    const request = requests(client, options)
     const post: Peer["post"] = (path, body, headers) => request("POST", path, body, headers)
     const poll: Peer["poll"] = (requestId, headers) =>
       post("/retrieve_future", { request_id: requestId, allow_metadata_only: false }, headers)
@@ -249,6 +258,7 @@ export const make = (options: PeerOptions): Effect.Effect<Peer, Unreachable, Htt
         }
       })
 
+    const opened: Array<string> = []
     const newSession = Effect.flatMap(
       post("/create_session", {
         tags: ["conformance"],
@@ -260,7 +270,10 @@ export const make = (options: PeerOptions): Effect.Effect<Peer, Unreachable, Htt
         const id = text(answer.json, "session_id")
         return id === ""
           ? Effect.fail(new Unreachable({ request: answer.request, detail: `no session: ${wordsOf(answer)}` }))
-          : Effect.succeed(id)
+          : Effect.sync(() => {
+            opened.push(id)
+            return id
+          })
       }
     )
 
@@ -282,6 +295,13 @@ export const make = (options: PeerOptions): Effect.Effect<Peer, Unreachable, Htt
       }),
       session: yield* Effect.cached(newSession),
       newSession,
+      finish: Effect.suspend(() =>
+        Effect.forEach(
+          opened.splice(0),
+          (id) => post(`/sessions/${id}/finish`, { reason: { type: "success" }, detail: null }),
+          { discard: true }
+        )
+      ).pipe(Effect.timeout("10 seconds"), Effect.ignore),
       next: () => counter++,
       request,
       post,

@@ -41,6 +41,14 @@ describe("Conformance", () => {
       }).pipe(Effect.provide(wrong(fault))))
   }
 
+  it.live("gives back what it made: a server that holds one model is asked again and again", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 3; i++) {
+        const report = yield* Conformance.run({ ...options, only: ["sessions/metadata"] })
+        assert.deepStrictEqual(report.results.map(({ verdict }) => verdict), [{ _tag: "Passed" }])
+      }
+    }).pipe(Effect.provide(TestServer.layerServer({ server: { limits: { models: 1 } } }))))
+
   it.effect("refuses before anything is sent what would cost too much", () =>
     Effect.gen(function*() {
       const client = HttpClient.make(() => Effect.die("nothing is sent"))
