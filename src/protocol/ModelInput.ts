@@ -12,6 +12,7 @@ import { openLiteral, optional } from "./internal/wire.js"
 import { InvalidInput } from "./InvalidInput.js"
 import { checkTokens, int32s, kindOf } from "./numbers.js"
 import { Int32List } from "./NumericArray.js"
+import { refuse } from "./refuse.js"
 
 /**
  * Token ids, as a typed array or a plain list. Neither is copied by the constructors here.
@@ -132,10 +133,6 @@ export const from = (input: ModelInput | Tokens, field = ""): ModelInput => {
   if (isModelInput(input)) return validate(input, field)
   checkTokens(input, field === "" ? "tokens" : `${field}.tokens`)
   return { chunks: [{ type: "encoded_text", tokens: input }] }
-}
-
-const refuse = (field: string, expected: string, actual: string): never => {
-  throw new InvalidInput({ field, expected, actual })
 }
 
 const validateChunk = (chunk: Chunk, field: string): void => {

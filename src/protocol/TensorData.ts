@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import { InvalidInput } from "./InvalidInput.js"
 import { float32s, int32s, kindOf } from "./numbers.js"
 import { IntArray, NumberList } from "./NumericArray.js"
+import { refuse } from "./refuse.js"
 
 /**
  * The two types of numbers that travel (docs/protocol/data.md#tensors).
@@ -81,10 +82,6 @@ export type TensorInput =
   | Int16Array
   | Int8Array
   | BigInt64Array
-
-const refuse = (field: string, expected: string, actual: string, index?: number): never => {
-  throw new InvalidInput({ field, index, expected, actual })
-}
 
 const part = (field: string, name: string): string => field === "" ? name : `${field}.${name}`
 

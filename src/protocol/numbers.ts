@@ -2,11 +2,7 @@
  * Lists of numbers from callers, checked before they become typed arrays: a conversion turns `undefined`, text and 2^32 into
  * numbers that nobody meant. What is refused is named by its place and its kind, never by its value.
  */
-import { InvalidInput } from "./InvalidInput.js"
-
-const refuse = (field: string, expected: string, actual: string, index?: number): never => {
-  throw new InvalidInput({ field, expected, actual, ...(index === undefined ? {} : { index }) })
-}
+import { refuse } from "./refuse.js"
 
 /** What something is, for a message. */
 export const kindOf = (u: unknown): string => {

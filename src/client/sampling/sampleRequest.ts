@@ -1,15 +1,11 @@
 /** From what is to be sampled to the body that says it. Written by hand: a schema over long prompts is what would be slow. */
 import * as Schema from "effect/Schema"
-import { InvalidInput } from "../../protocol/InvalidInput.js"
 import * as ModelInput from "../../protocol/ModelInput.js"
 import { shown } from "../../protocol/numbers.js"
+import { refuse } from "../../protocol/refuse.js"
 import { TensorDataSchema } from "../../protocol/TensorData.js"
 import * as Names from "../options.js"
 import type { SampleOptions } from "../SamplingClient.js"
-
-const refuse = (field: string, expected: string, actual: string, index?: number): never => {
-  throw new InvalidInput({ field, expected, actual, ...(index === undefined ? {} : { index }) })
-}
 
 const whole = (field: string, value: number | undefined, least: number): void => {
   if (value !== undefined && !(Number.isSafeInteger(value) && value >= least)) {

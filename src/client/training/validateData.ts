@@ -4,6 +4,7 @@ import * as Datum from "../../protocol/Datum.js"
 import { InvalidInput } from "../../protocol/InvalidInput.js"
 import * as ModelInput from "../../protocol/ModelInput.js"
 import { checkFloats, checkTokens, kindOf } from "../../protocol/numbers.js"
+import { refuse } from "../../protocol/refuse.js"
 import type { LossFn, LossFnConfig } from "../../protocol/Training.js"
 
 /** The inputs that a loss cannot do without (docs/protocol/training.md#losses). */
@@ -22,10 +23,6 @@ export interface Rules {
   readonly vocabSize: number | undefined
   /** Whether the server stores losses of its users, so that a name may be the id of one. */
   readonly storedLosses: boolean
-}
-
-const refuse = (field: string, expected: string, actual: string, index?: number): never => {
-  throw new InvalidInput({ field, expected, actual, ...(index === undefined ? {} : { index }) })
 }
 
 const checkDatum = (datum: Datum.Datum, required: ReadonlyArray<string>, rules: Rules): void => {

@@ -5,8 +5,8 @@
  */
 import type * as Engine from "../../engine/Engine.js"
 import type { Datum } from "../../protocol/Datum.js"
-import { InvalidInput } from "../../protocol/InvalidInput.js"
 import * as ModelInput from "../../protocol/ModelInput.js"
+import { refuse } from "../../protocol/refuse.js"
 import * as TensorData from "../../protocol/TensorData.js"
 import type { LossFnConfig } from "../../protocol/Training.js"
 
@@ -55,10 +55,6 @@ const ignored: ReadonlySet<string> = new Set(["mask"])
 
 /** Cells that sparse tensors of one request may unfold to: 64 MiB of numbers. */
 const maxCells = 16 * 1024 * 1024
-
-const refuse = (field: string, expected: string, actual: string, index?: number): never => {
-  throw new InvalidInput({ field, index, expected, actual })
-}
 
 /** @internal */
 export interface Batch {

@@ -4,8 +4,8 @@
  * @internal
  */
 import type * as Engine from "../../engine/Engine.js"
-import { InvalidInput } from "../../protocol/InvalidInput.js"
 import * as ModelInput from "../../protocol/ModelInput.js"
+import { refuse } from "../../protocol/refuse.js"
 import type { SampleRequest } from "../../protocol/Sampling.js"
 import { checkText, validateTokens } from "../runs/validatePass.js"
 
@@ -15,10 +15,6 @@ const maxTopk = 128
 
 /** Tokens and their alternatives that one result may hold: about 128 MiB. */
 const maxCells = 16 * 1024 * 1024
-
-const refuse = (field: string, expected: string, actual: string, index?: number): never => {
-  throw new InvalidInput({ field, index, expected, actual })
-}
 
 const between = (field: string, value: number, low: number, high: number): void => {
   if (value < low || value > high) refuse(field, `a whole number from ${low} to ${high}`, `${value}`)
