@@ -143,7 +143,7 @@ export const publicParts = [
 ]
 
 /** Not in src/index.ts, though they run everywhere: they would slow down every import of the package. */
-export const apartFromIndex = ["TinkerApi", "Conformance", "Gateway", "LiveReport"]
+export const apartFromIndex = ["TinkerApi", "Conformance", "Gateway", "LiveReport", "Pipeline"]
 
 export const files = (dir = src) =>
   readdirSync(dir).flatMap((name) => {

@@ -6,6 +6,7 @@
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Message from "../chat/Message.js"
 import type * as ChatModel from "../client/ChatModel.js"
 import type { InvalidInput } from "../protocol/InvalidInput.js"
@@ -55,12 +56,15 @@ export interface Options {
  * Scores of examples, in their order, and their mean.
  *
  * @since 0.2.0
+ * @category schemas
+ */
+export const Scores = Schema.Struct({ mean: Schema.Number, scores: Schema.Array(Schema.Number) })
+
+/**
+ * @since 0.2.0
  * @category models
  */
-export interface Scores {
-  readonly mean: number
-  readonly scores: ReadonlyArray<number>
-}
+export interface Scores extends Schema.Schema.Type<typeof Scores> {}
 
 const meanOf = (values: ReadonlyArray<number>): number =>
   values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
@@ -100,13 +104,15 @@ export const run = <A, E = never, R = never>(
  * A difference and between what it lies.
  *
  * @since 0.2.0
+ * @category schemas
+ */
+export const Interval = Schema.Struct({ mean: Schema.Number, low: Schema.Number, high: Schema.Number })
+
+/**
+ * @since 0.2.0
  * @category models
  */
-export interface Interval {
-  readonly mean: number
-  readonly low: number
-  readonly high: number
-}
+export interface Interval extends Schema.Schema.Type<typeof Interval> {}
 
 /** Numbers in [0, 1) from a seed: xorshift, whose quality is more than resampling needs. */
 const generator = (seed: number) => {
@@ -151,17 +157,23 @@ export const bootstrap = (
 }
 
 /**
- * Two models on the same examples.
+ * Two models on the same examples. As a schema, what a stage of a pipeline that evaluates gives.
  *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const Comparison = Schema.Struct({
+  before: Scores,
+  after: Scores,
+  /** Of the differences example by example, after less before. */
+  difference: Interval
+})
+
+/**
  * @since 0.2.0
  * @category models
  */
-export interface Comparison {
-  readonly before: Scores
-  readonly after: Scores
-  /** Of the differences example by example, after less before. */
-  readonly difference: Interval
-}
+export interface Comparison extends Schema.Schema.Type<typeof Comparison> {}
 
 /**
  * Compares two models on the same examples with the same seeds. The interval is that of the differences example by example,
