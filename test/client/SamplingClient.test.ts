@@ -433,7 +433,7 @@ describe("SamplingClient", () => {
     }
 
     testOver(
-      "while it is handed in is told as well, by its number; what was never sent is not",
+      "while it is handed in is told as well, once its acknowledgement comes; what was never sent is not",
       (fake) =>
         Effect.gen(function*() {
           fake.on("client/dynamic_config", () => ({ json: { sample_cancel_enabled: true } }))
@@ -451,12 +451,52 @@ describe("SamplingClient", () => {
           yield* Fiber.interrupt(sampling)
           yield* TestClock.adjust("2 seconds")
           yield* settle
+          assert.lengthOf(fake.of("asample"), 1)
+          assert.deepStrictEqual(fake.of("cancel_future").map((call) => call.body), [{ request_id: "req-1" }])
+          assert.deepStrictEqual(yield* leftovers(service), { permits: 0, entries: 1, pending: 0 })
+        })
+    )
+
+    testOver(
+      "while it is handed in is told by its number where no acknowledgement comes",
+      (fake) =>
+        Effect.gen(function*() {
+          fake.on("client/dynamic_config", () => ({ json: { sample_cancel_enabled: true } }))
+          const service = yield* serviceOf()
+          const sampler = yield* service.createSamplingClient({ baseModel: "m" })
+          fake.on("asample", (call, n) =>
+            n === 0
+              ? Effect.delay(Effect.succeed<Reply>({ status: 502, json: {} }), "1 second")
+              : fake.usual("asample")(call, n))
+          const sampling = yield* Effect.fork(sampler.sample({ prompt }))
+          yield* settle
+          yield* Fiber.interrupt(sampling)
+          yield* TestClock.adjust("2 seconds")
+          yield* settle
           // handed in once more under its number, which a service knows for the same request
           const numbers = fake.of("asample").map((call) => (call.body as { readonly seq_id: number }).seq_id)
           assert.deepStrictEqual(numbers, [0, 0])
           assert.lengthOf(fake.of("cancel_future"), 1)
+          assert.deepStrictEqual(yield* leftovers(service), { permits: 0, entries: 1, pending: 0 })
         })
     )
+
+    testOver("leaves no request behind a client that closes", (fake) =>
+      Effect.gen(function*() {
+        fake.on("client/dynamic_config", () => ({ json: { sample_cancel_enabled: true } }))
+        fake.on("asample", () => Effect.never)
+        const sampling = yield* serviceOf().pipe(
+          Effect.flatMap((service) => service.createSamplingClient({ baseModel: "m" })),
+          Effect.flatMap((sampler) => sampler.sample({ prompt })),
+          Effect.scoped,
+          Effect.fork
+        )
+        yield* settle
+        assert.strictEqual(fake.inFlight, 1)
+        yield* Fiber.interrupt(sampling)
+        yield* settle
+        assert.strictEqual(fake.inFlight, 0)
+      }))
 
     testOver("is told to the service where it wants that", (fake) =>
       Effect.gen(function*() {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { TinkexError, TransportError } from "../../TinkexError.js"
 import type { Reporter } from "../TelemetryReporter.js"
-import type { Request, Transport } from "../transport/types.js"
+import type { InternalTransport, Request } from "../transport/types.js"
 import { userErrorOf } from "./report.js"
 
 /** Errors that say nothing of the service: what was never sent. */
@@ -18,7 +18,7 @@ export const failed = (reporter: Reporter, error: unknown): Effect.Effect<unknow
  * A transport whose failures are reported. Polls and samples are not: those are asked again, and whoever asks knows when they
  * have failed for good; nor is what is sent whatever happens, as heartbeats.
  */
-export const watched = <T extends Transport>(transport: T, reporter: Reporter): T => {
+export const watched = (transport: InternalTransport, reporter: Reporter): InternalTransport => {
   if (!reporter.enabled) return transport
   const watch = <A>(request: Request, call: Effect.Effect<A, TransportError>): Effect.Effect<A, TransportError> =>
     request.unguarded === true || request.pool === "futures" || request.pool === "sampling" ||
@@ -28,7 +28,7 @@ export const watched = <T extends Transport>(transport: T, reporter: Reporter): 
   return {
     ...transport,
     send: (request) => watch(request, transport.send(request)),
-    json: (request, schema) => watch(request, transport.json(request, schema))
+    json: (request, schema, left) => watch(request, transport.json(request, schema, left))
   }
 }
 

@@ -2,9 +2,9 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Inspectable from "effect/Inspectable"
 import { pipeArguments } from "effect/Pipeable"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { attributes } from "../../observability/Spans.js"
 import { attempt, InvalidInput } from "../../protocol/InvalidInput.js"
@@ -26,9 +26,10 @@ import type { Client, ModelOptions, SampleOptions, TypeId as SamplingClientTypeI
 import type { Entry } from "../SamplingRegistry.js"
 import { type Core, makeCounter } from "../service/core.js"
 import { jsonBody } from "../transport/json.js"
-import { submit } from "../transport/submit.js"
 import type { Delivery } from "../transport/types.js"
+import * as Persistence from "./persistence.js"
 import { prepare, type Prepared } from "./sampleRequest.js"
+import * as Submission from "./submission.js"
 
 export const TypeId: SamplingClientTypeId = Symbol.for("tinkex/SamplingClient") as SamplingClientTypeId
 
@@ -142,51 +143,12 @@ const make = (
   const { settings } = transport
   const observer = QueueObserver.make(telemetry, "sampling", samplingSessionId)
   const operation = `sample (sampling session ${samplingSessionId})`
-  const policy = core.config.sampleNoRetries ? "none" : settings.samplingRetry.policy
+  const { cancel, handIn } = Submission.make(core, samplingSessionId, operation)
+  const persistently = settings.samplingRetry.policy === "progress-timeout" && !core.config.sampleNoRetries
+    ? Persistence.make(telemetry, settings.tenant, Duration.toMillis(settings.samplingRetry.progressTimeout))
+    : identity
   const closed = () =>
     new Errors.ClientClosed({ operation, client: `sampling client ${samplingSessionId}`, certainlyNotSent: true })
-
-  const cancel = (requestId: string): Effect.Effect<void> =>
-    core.dynamic.current.sampleCancelEnabled
-      ? transport.send({
-        operation: `cancel_future (request ${requestId})`,
-        method: "POST",
-        path: "cancel_future",
-        pool: "futures",
-        times: 0,
-        body: jsonBody({ request_id: requestId })
-      }).pipe(Effect.ignore, Effect.interruptible, Effect.forkIn(core.scope), Effect.asVoid)
-      : Effect.void
-
-  const submission = (prepared: Prepared, seq: number, delivery: Delivery) =>
-    submit(transport, {
-      operation,
-      path: "asample",
-      pool: "sampling",
-      times: policy === "standard" ? undefined : 0,
-      weight: prepared.weight,
-      headers: sampleHeaders,
-      delivery,
-      body: jsonBody(prepared.toJson(samplingSessionId, seq))
-    })
-
-  /**
-   * Who goes away while a sample is handed in that may have arrived leaves a fiber behind: handed in once more under its number it is
-   * the same request, whose id is then known and cancelled.
-   */
-  const handedIn = (prepared: Prepared, seq: number, delivery: Delivery) =>
-    Effect.onInterrupt(
-      submission(prepared, seq, delivery),
-      () =>
-        delivery.maybe && core.dynamic.current.sampleCancelEnabled
-          ? Effect.asVoid(Effect.forkIn(
-            Effect.interruptible(Effect.ignore(
-              Effect.flatMap(submission(prepared, seq, delivery), ({ requestId }) => cancel(requestId))
-            )),
-            core.scope
-          ))
-          : Effect.void
-    )
 
   const retrieve = (requestId: string, startedAt: number): Effect.Effect<SampleResponse, TinkexError> =>
     Effect.flatMap(Monotonic.millis, (now) => {
@@ -209,7 +171,7 @@ const make = (
     Effect.flatMap(
       Monotonic.millis,
       (startedAt) =>
-        Effect.flatMap(handedIn(prepared, seq, delivery), ({ requestId, sampleSequenceIds }) =>
+        Effect.flatMap(handIn(prepared, seq, delivery), ({ requestId, sampleSequenceIds }) =>
           Effect.matchEffect(retrieve(requestId, startedAt), {
             onFailure: (error) =>
               error._tag === "FutureExpired" && left > 0
@@ -220,67 +182,11 @@ const make = (
           }))
     )
 
-  /** When a sample of this client last succeeded, or the first of those that wait now began to. */
-  let progressAt = 0
-  let waiting = 0
-
-  /** Again and again while samples of this client succeed now and then (docs/protocol/sampling.md#load). */
-  const persistently = (
-    self: Effect.Effect<SampleResponse, TinkexError>,
-    patience: number
-  ): Effect.Effect<SampleResponse, TinkexError> => {
-    const loop = (n: number): Effect.Effect<SampleResponse, TinkexError> =>
-      Effect.matchEffect(self, {
-        onSuccess: (response) =>
-          Effect.map(Monotonic.millis, (now) => {
-            progressAt = now
-            return response
-          }),
-        onFailure: (error) => {
-          const { retry } = Errors.disposition(error, "sampling")
-          if (retry._tag === "No" && error._tag !== "CircuitOpen") return Effect.fail(error)
-          return Effect.flatMap(Effect.zip(Random.nextRange(0.75, 1.25), Monotonic.millis), ([u, now]) => {
-            const drawn = Math.min(10_000, u * Math.min(10_000, 500 * 2 ** n))
-            const asked = retry._tag === "After" ? Duration.toMillis(retry.delay) : 0
-            const delayMs = Math.ceil(Math.max(drawn, asked))
-            return now + delayMs - progressAt >= patience
-              ? Effect.fail(error)
-              : Effect.zipRight(
-                telemetry.emit({
-                  _tag: "Retry",
-                  route: "/api/v1/asample",
-                  operation: "sampling",
-                  tenant: settings.tenant.label,
-                  attempt: n,
-                  delayMs,
-                  reason: "status" in error && error.status !== undefined ? `${error.status}` : error._tag
-                }),
-                Effect.zipRight(Effect.sleep(delayMs), loop(n + 1))
-              )
-          })
-        }
-      })
-    return Effect.flatMap(Monotonic.millis, (now) => {
-      if (waiting++ === 0) progressAt = now
-      return Effect.ensuring(
-        loop(0),
-        Effect.sync(() => {
-          waiting--
-        })
-      )
-    })
-  }
-
   const run = (prepared: Prepared): Effect.Effect<SampleResponse, TinkexError> =>
     Effect.flatMap(Monotonic.millis, (startedAt) => {
       const seq = counter.take()
       const delivery: Delivery = { maybe: false }
-      const self = once(prepared, seq, delivery, resubmissions)
-      const { samplingRetry } = settings
-      const tried = policy === "progress-timeout" && samplingRetry.policy === "progress-timeout"
-        ? persistently(self, Duration.toMillis(samplingRetry.progressTimeout))
-        : self
-      return Effect.onExit(tried, (exit) => {
+      return Effect.onExit(persistently(once(prepared, seq, delivery, resubmissions)), (exit) => {
         if (Exit.isFailure(exit)) {
           if (!delivery.maybe) counter.giveBack(seq)
           const error = failureOf(exit)
@@ -352,5 +258,3 @@ const make = (
   }
   return Object.assign(Object.create(Proto), fields)
 }
-
-const sampleHeaders = { "x-tinker-sampling-backpressure": "1" }

@@ -1,6 +1,6 @@
 /**
  * One attempt is one effect: admitted, sent, read to its end, and settled once, in a plain function, however it ends. The request
- * runs in a fiber of its own, which the time limit and the caller's interruption end.
+ * runs in a fiber of its own, which the time limit ends, and the caller's interruption unless somebody takes the answer over.
  */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
@@ -20,8 +20,8 @@ import { errorOf, type RawError, type Receive } from "./answer.js"
 import type { Call } from "./calls.js"
 import type { Contact } from "./contact.js"
 import type { Credentials } from "./credentials.js"
-import type { Deadline, Deadlines } from "./deadlines.js"
-import type { Answer } from "./types.js"
+import type { Deadlines } from "./deadlines.js"
+import type { Answer, Left } from "./types.js"
 
 /** Leaves an interruptible region inside an uninterruptible one. */
 interface Restore {
@@ -41,7 +41,11 @@ export interface Parts {
 }
 
 export interface Attempt {
-  <A>(call: Call<A>, trace: Readonly<Record<string, string>> | undefined): Effect.Effect<A, TinkexError.TransportError>
+  <A>(
+    call: Call<A>,
+    trace: Readonly<Record<string, string>> | undefined,
+    left: Left<A> | undefined
+  ): Effect.Effect<A, TinkexError.TransportError>
 }
 
 /** Whether the call will be made again after this error, so that nobody but the log hears of it. */
@@ -69,6 +73,7 @@ export const make = (parts: Parts): Attempt => {
   const go = <A>(
     call: Call<A>,
     trace: Readonly<Record<string, string>> | undefined,
+    left: Left<A> | undefined,
     ticket: Ticket,
     restore: Restore
   ): Effect.Effect<A, TinkexError.TransportError> => {
@@ -126,35 +131,46 @@ export const make = (parts: Parts): Attempt => {
 
     const limited = Effect.flatMap(Effect.forkDaemon(Effect.interruptible(sent)), (fiber) => {
       let open = true
-      let deadline: Deadline | undefined
+      let listener: ((outcome: Effect.Effect<A, TinkexError.TransportError>) => void) | undefined
+      let outcome: Effect.Effect<A, TinkexError.TransportError> | undefined
       const close = (): boolean => {
-        deadline?.off()
+        deadline.off()
         const was = open
         open = false
         return was
       }
-      const answered = Effect.async<A, TinkexError.TransportError>((resume) => {
-        deadline = deadlines.set(timeoutMillis, () => {
-          if (close()) resume(Effect.zipRight(Fiber.interrupt(fiber), finish(timedOut())))
-        })
-        fiber.addObserver((exit) => {
-          if (close()) resume(finish(exit))
-        })
+      const settle = (ended: Effect.Effect<A, TinkexError.TransportError>) => {
+        outcome = ended
+        listener?.(ended)
+      }
+      const deadline = deadlines.set(timeoutMillis, () => {
+        if (close()) settle(Effect.zipRight(Fiber.interrupt(fiber), finish(timedOut())))
       })
-      return Effect.onError(restore(answered), () => {
+      fiber.addObserver((exit) => {
+        if (close()) settle(finish(exit))
+      })
+      const answered = Effect.async<A, TinkexError.TransportError>((resume) => {
+        listener = resume
+        if (outcome !== undefined) resume(outcome)
+      })
+      const dropped = Effect.suspend(() => {
         if (!close()) return Effect.void
         admission.leave(call, ticket, "unknown")
         return Effect.zipRight(Fiber.interrupt(fiber), told(undefined, "Interrupted"))
       })
+      return Effect.onError(restore(answered), () =>
+        open && left !== undefined
+          ? left(Effect.onError(Effect.interruptible(answered), () => dropped))
+          : dropped)
     })
     return telemetry.enabled ? Effect.zipRight(telemetry.emit({ _tag: "HttpStart", ...fields }), limited) : limited
   }
 
-  return (call, trace) =>
+  return (call, trace, left) =>
     Effect.uninterruptibleMask((restore) => {
       const ticket = admission.tryEnter(call)
       return ticket === undefined
-        ? Effect.flatMap(admission.enter(call, restore), (ticket) => go(call, trace, ticket, restore))
-        : go(call, trace, ticket, restore)
+        ? Effect.flatMap(admission.enter(call, restore), (ticket) => go(call, trace, left, ticket, restore))
+        : go(call, trace, left, ticket, restore)
     })
 }

@@ -8,6 +8,7 @@ import type { BreakerStateName, Operation, TelemetryEvent } from "../../observab
 import * as CircuitBreaker from "../../resilience/CircuitBreaker.js"
 import * as RateLimiter from "../../resilience/RateLimiter.js"
 import { labelOfTenant } from "../../TinkexConfig.js"
+import type { TinkexError } from "../../TinkexError.js"
 
 /** The key of a part that belongs to one kind of call of a tenant. */
 export const keyOf = (tenantId: string, pool: Operation): string => `${tenantId}/${pool}`
@@ -53,3 +54,7 @@ export const forward: Effect.Effect<
   yield* Effect.forkScoped(Stream.runForEach(breakers, (change) => telemetry.emit(ofBreaker(change))))
   yield* Effect.forkScoped(Stream.runForEach(limiters, (change) => telemetry.emit(ofLimiter(change))))
 })
+
+/** Why a call is made again, in a word: a status or the tag of an error. */
+export const reasonOf = (error: TinkexError): string =>
+  "status" in error && error.status !== undefined ? `${error.status}` : error._tag

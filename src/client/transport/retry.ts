@@ -13,6 +13,7 @@ import type { Billing } from "./billing.js"
 import type { Call } from "./calls.js"
 import { isSilence } from "./contact.js"
 import type { Credentials } from "./credentials.js"
+import { reasonOf } from "./events.js"
 
 export interface Repeat {
   <A>(
@@ -23,9 +24,6 @@ export interface Repeat {
 
 /** As many connections may have been closed, one after the other. */
 const mostResent = 3
-
-const reasonOf = (error: TinkexError.TransportError): string =>
-  "status" in error && error.status !== undefined ? `${error.status}` : error._tag
 
 export const make = (
   settings: Settings,

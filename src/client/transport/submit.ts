@@ -2,10 +2,11 @@
 import type * as Effect from "effect/Effect"
 import * as Futures from "../../protocol/Futures.js"
 import type { TransportError } from "../../TinkexError.js"
-import type { InternalTransport, Request } from "./types.js"
+import type { InternalTransport, Left, Request } from "./types.js"
 
 export const submit = (
   transport: InternalTransport,
-  request: Omit<Request, "method">
+  request: Omit<Request, "method">,
+  left?: Left<Futures.UntypedFuture>
 ): Effect.Effect<Futures.UntypedFuture, TransportError> =>
-  transport.json({ ...request, method: "POST" }, Futures.UntypedFuture)
+  transport.json({ ...request, method: "POST" }, Futures.UntypedFuture, left)

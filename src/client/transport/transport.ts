@@ -22,7 +22,7 @@ import * as Redact from "./redact.js"
 import { unfollowed } from "./redirects.js"
 import * as Retry from "./retry.js"
 import * as Spans from "./spans.js"
-import type { Answer, InternalTransport, Parts, Request } from "./types.js"
+import type { Answer, InternalTransport, Left, Parts, Request } from "./types.js"
 
 export const make = (
   settings: Settings
@@ -41,10 +41,10 @@ export const make = (
     const deadlines = yield* Deadlines.make
     const receive = Receive.make(clock, new URL(settings.baseUrl).origin, redact)
 
-    const call = <A>(request: Request, read: (answer: Answer) => Effect.Effect<A, TransportError>) =>
+    const call = <A>(request: Request, read: (answer: Answer) => Effect.Effect<A, TransportError>, left?: Left<A>) =>
       Effect.suspend(() => {
         const call = prepare(request, Monotonic.millisOf(clock), read)
-        return spanned(call, (trace) => repeat(call, attempt(call, trace)))
+        return spanned(call, (trace) => repeat(call, attempt(call, trace, left)))
       })
 
     const credentials = Credentials.make(clock, settings.apiKey, redact, call)
@@ -71,7 +71,8 @@ export const make = (
       breaker: admission.breaker,
       gate: pools.gate,
       send: (request) => call(request, Effect.succeed),
-      json: (request, schema) => call(request, (answer) => decodeAnswer(answer, schema, request.operation, redact)),
+      json: (request, schema, left) =>
+        call(request, (answer) => decodeAnswer(answer, schema, request.operation, redact), left),
       pauseForBilling: billing.pause,
       silentFor,
       adopt: (config: ClientConfig) =>

@@ -117,8 +117,21 @@ export interface Transport {
   readonly json: <A, I>(request: Request, schema: Schema.Schema<A, I>) => Effect.Effect<A, TransportError>
 }
 
+/**
+ * Takes over a request on its way that nobody waits for any more: the rest of the attempt, which has to be run, in a region that
+ * cannot be interrupted before it begins. Without it such a request is dropped.
+ */
+export interface Left<A> {
+  (answer: Effect.Effect<A, TransportError>): Effect.Effect<void>
+}
+
 /** What the rest of the client may do with a transport, besides sending. */
 export interface InternalTransport extends Transport {
+  readonly json: <A, I>(
+    request: Request,
+    schema: Schema.Schema<A, I>,
+    left?: Left<A>
+  ) => Effect.Effect<A, TransportError>
   /**
    * Does what the service's configuration says: its limits, how long a 402 is waited out, whether keys are exchanged for tokens,
    * which are kept fresh until the scope closes.
