@@ -17,6 +17,8 @@ import { cacheDirectory } from "./node/cacheDirectory.js"
 import * as Credentials from "./node/credentials.js"
 import * as NodeLock from "./node/DirectoryLock.js"
 import * as HttpAgent from "./node/httpAgent.js"
+import type { HubError } from "./node/hub/hubError.js"
+import * as internalHub from "./node/hub/pullModel.js"
 import * as UndiciClient from "./node/undiciClient.js"
 import { MetricNames } from "./observability/MetricNames.js"
 import * as Metrics from "./observability/Metrics.js"
@@ -215,4 +217,56 @@ export const layerConfig = (
       Layer.unwrapEffect(
         Effect.map(withCredential(rest), (known) => Layer.provideMerge(observed(Tinkex.layerConfig(known)), http))
       )
+  )
+
+export {
+  /**
+   * Why a model did not come from the hub: `NotFound`, `Unauthorized`, `Unreachable` (what came is kept), `Ambiguous` (several
+   * models: choose a file), `Unsupported`, `Malformed`, `Corrupt` (a wrong checksum), `Storage` (the cache).
+   *
+   * @since 0.2.0
+   * @category errors
+   */
+  HubError
+} from "./node/hub/hubError.js"
+
+/**
+ * Which model, from where, and to where. What is left out comes from the environment in `pullModel` too: `HF_TOKEN`,
+ * `HF_ENDPOINT`, and `HF_HUB_CACHE` or `HF_HOME` for the cache.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface PullOptions extends internalHub.PullOptions {}
+
+/**
+ * A model that was fetched.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Pulled extends internalHub.Pulled {}
+
+/**
+ * Fetches a model of the Hugging Face hub into the cache that the official Python client uses: `config.json`, the weights in
+ * safetensors and the tokenizer, or one GGUF file. Files that are there are not fetched again; what broke off is gone on with;
+ * a file counts when its checksum is right. The token goes to the hub's own origin alone.
+ *
+ * The `path` of the result is what `LocalTinkex.layer({ models: [{ path }] })` takes.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const pullModel = (
+  repository: string,
+  options: PullOptions = {}
+): Effect.Effect<Pulled, HubError | ConfigurationError, HttpClient.HttpClient> =>
+  Effect.flatMap(
+    Effect.mapError(Tokenizers.hubConfig, TinkexConfig.fromConfigError),
+    ({ endpoint, token }) =>
+      internalHub.pullModel(repository, {
+        ...options,
+        token: options.token ?? token,
+        endpoint: options.endpoint ?? endpoint
+      })
   )

@@ -78,8 +78,14 @@ export interface Server {
   readonly stop: () => Promise<Done>
 }
 
-export const serve = async (...args: ReadonlyArray<string>): Promise<Server> => {
-  const running = start(["serve", "--port", "0", ...args])
+export const serve = (...args: ReadonlyArray<string>): Promise<Server> => serveIn({}, ...args)
+
+/** A server with variables of the environment. */
+export const serveIn = async (
+  env: Readonly<Record<string, string>>,
+  ...args: ReadonlyArray<string>
+): Promise<Server> => {
+  const running = start(["serve", "--port", "0", ...args], { env })
   const match = await seen(running, /listening on (http:\S+)/)
   return {
     url: match[1] ?? "",

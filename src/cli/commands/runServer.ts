@@ -10,6 +10,7 @@ import * as ModelFiles from "../../engine/files/ModelFiles.js"
 import * as WorkerEngine from "../../engine/host/WorkerEngine.js"
 import type { Form } from "../../engine/kernels/panels.js"
 import { builtIn, type ModelDefinition } from "../../engine/model/Models.js"
+import * as HubCache from "../../node/hub/cache.js"
 import * as NodeServer from "../../server/NodeServer.js"
 import * as FaultScript from "../../testing/FaultScript.js"
 import { Failed } from "../terminal/failed.js"
@@ -29,13 +30,27 @@ const pair = (text: string): readonly [before: string, after: string] | undefine
   return at > 0 && at < text.length - 1 ? [text.slice(0, at), text.slice(at + 1)] : undefined
 }
 
+/** A path, or what was pulled of a repository of this name; that goes by the repository's name. */
+const locate = (text: string) =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    if (!/^[\w.-]+\/[\w.-]+$/.test(text) || (yield* fs.exists(text))) return { path: text }
+    const path = yield* HubCache.find(text)
+    if (path === undefined) {
+      return yield* new Failed({
+        message: `--model ${text}: there is no such file, and no such model was pulled; tinkex model pull ${text}`
+      })
+    }
+    return { path, name: text }
+  })
+
 /** The models of `--model`, each PATH or NAME=PATH; a path may hold a `=` itself. */
 const openModels = (given: ReadonlyArray<string>, form: Form | undefined) =>
   Effect.forEach(given, (text) =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
       const named = (yield* fs.exists(text)) ? undefined : pair(text)
-      return named === undefined ? { path: text } : { name: named[0], path: named[1] }
+      return named === undefined ? yield* locate(text) : { ...(yield* locate(named[1])), name: named[0] }
     })).pipe(
       Effect.flatMap((models) => ModelFiles.openAll(models, { form })),
       Effect.mapError((error) =>

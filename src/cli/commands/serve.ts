@@ -51,7 +51,7 @@ const options = {
   model: Options.text("model").pipe(
     Options.repeated,
     Options.withDescription(
-      "A model to serve beside the built-in ones: a GGUF file or a Hugging Face folder, as PATH or NAME=PATH; may be repeated"
+      "A model to serve beside the built-in ones, as PATH or NAME=PATH: a GGUF file, a Hugging Face folder, or what tinkex model pull fetched; may be repeated"
     )
   ),
   alias: Options.text("alias").pipe(

@@ -39,6 +39,22 @@ export const model = Command.make("model").pipe(
       )
     }, (args) => Effect.flatMap(actions, ({ models }) => models(args))).pipe(
       Command.withDescription("List the models that can be used")
+    ),
+    Command.make("pull", {
+      file: Options.text("file").pipe(
+        Options.optional,
+        Options.withDescription("A file of the repository, where it holds several GGUF files")
+      ),
+      revision: Options.text("revision").pipe(
+        Options.withDefault("main"),
+        Options.withDescription("A branch, a tag or a commit")
+      ),
+      ...output,
+      repository: Args.text({ name: "repository" }).pipe(
+        Args.withDescription("A repository of the Hugging Face hub, as Qwen/Qwen3-0.6B")
+      )
+    }, (args) => Effect.flatMap(Effect.promise(() => import("./pull.js")), ({ pull }) => pull(args))).pipe(
+      Command.withDescription("Fetch a model for tinkex serve --model; HF_TOKEN, HF_ENDPOINT and HF_HOME are honoured")
     )
   ])
 )
