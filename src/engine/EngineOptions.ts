@@ -25,7 +25,7 @@ export interface EngineOptions {
   readonly maxSamplers?: number | undefined
   /**
    * Most memory for weights, optimiser states, activations and caches, in bytes and per worker; 2 GiB by default, with
-   * models out of files the 4 GiB that WebAssembly has.
+   * models out of files the 4 GiB that WebAssembly has. Several workers share those 4 GiB, and hold the weights of files once.
    */
   readonly maxMemory?: number | undefined
 }

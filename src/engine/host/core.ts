@@ -8,11 +8,12 @@
 import * as Either from "effect/Either"
 import type { RunState } from "../Engine.js"
 import { type Kernels, makeKernels } from "../kernels/kernels.js"
+import type { SharedMemory } from "../kernels/sharedMemory.js"
 import { freezeBase } from "../model/decoder.js"
 import { makeModel } from "../model/model.js"
-import { info, type ModelDefinition } from "../model/Models.js"
+import { info, isStored, type ModelDefinition } from "../model/Models.js"
 import { loadNanoWeights } from "../model/nanoWeights.js"
-import { loadStored } from "../model/storedWeights.js"
+import { loadStored, sharedPlace } from "../model/storedWeights.js"
 import { makeRun } from "../run/run.js"
 import type { SamplerModel } from "../sampler/jobs.js"
 import { type CacheBudget, makeCacheBudget, makePageCache } from "../sampler/pageCache.js"
@@ -48,6 +49,8 @@ export interface CoreOptions {
   /** Milliseconds; decides turns, never results. */
   readonly now: () => number
   readonly peers: Peers
+  /** A memory that other threads share, with a block for each model out of files in their order; absent: one of its own. */
+  readonly shared?: SharedMemory | undefined
 }
 
 export interface EngineCore {
@@ -74,9 +77,13 @@ export interface EngineCore {
 const makeModelTable = (
   kernels: Kernels,
   models: ReadonlyArray<ModelDefinition>,
-  budget: CacheBudget
+  budget: CacheBudget,
+  shared: SharedMemory | undefined
 ): (name: string) => Result<SamplerModel> => {
   const loaded = new Map<string, SamplerModel>()
+  const blocks = models.filter(isStored)
+  const placeOf = (definition: ModelDefinition) =>
+    shared === undefined ? undefined : sharedPlace(shared, blocks.indexOf(definition))
   return (name) =>
     Either.gen(function*() {
       const present = loaded.get(name)
@@ -90,7 +97,7 @@ const makeModelTable = (
       }
       const { shape, tokenBytes, weights } = definition
       const model = "stored" in weights
-        ? yield* loadStored(kernels, name, shape, weights.stored)
+        ? yield* loadStored(kernels, name, shape, weights.stored, placeOf(definition))
         : yield* makeModel(kernels, shape, "shipped" in weights ? { flat: yield* loadNanoWeights() } : weights)
       const drawer = yield* makeDrawer(kernels, shape.vocabSize)
       const made = { info: info(definition), model, tokenBytes, cache: makePageCache(model, budget), drawer }
@@ -99,8 +106,8 @@ const makeModelTable = (
     })
 }
 
-export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOptions): EngineCore => {
-  const kernels = makeKernels()
+export const makeCore = ({ limits, models, now, peers, sampledLogprobs, shared }: CoreOptions): EngineCore => {
+  const kernels = makeKernels(undefined, shared)
   const budget = makeCacheBudget(kernels, limits.memory)
   const scheduler = makeScheduler(now)
   const mailbox = makeMailbox()
@@ -117,7 +124,7 @@ export const makeCore = ({ limits, models, now, peers, sampledLogprobs }: CoreOp
     )
   }
 
-  const modelOf = makeModelTable(kernels, models, budget)
+  const modelOf = makeModelTable(kernels, models, budget, shared)
   const { enqueue, open, release, restore, withRun } = makeRuns({ limit: limits.runs, scheduler, within, modelOf })
   // Samplers.
 

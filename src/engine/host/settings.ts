@@ -2,7 +2,7 @@
  * The settings of an engine, complete.
  */
 import type { EngineOptions } from "../EngineOptions.js"
-import { builtIn, type ModelDefinition } from "../model/Models.js"
+import { builtIn, isStored, type ModelDefinition } from "../model/Models.js"
 import type { Limits } from "./core.js"
 
 /** The settings with their defaults. */
@@ -15,7 +15,7 @@ export interface Settings {
 /** Fills in the defaults. */
 export const settings = (options: EngineOptions): Settings => {
   const models = options.models ?? builtIn
-  const stored = models.some(({ weights }) => "stored" in weights)
+  const stored = models.some(isStored)
   return {
     models,
     sampledLogprobs: options.sampledLogprobs ?? "scaled",

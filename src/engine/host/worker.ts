@@ -5,6 +5,7 @@
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads"
 import type { SampledTokens } from "../Engine.js"
+import type { SharedMemory } from "../kernels/sharedMemory.js"
 import { makeCore } from "./core.js"
 import { buffersOf, pack, type PeerMessage, type Reply, type Request } from "./messages.js"
 import { makePump } from "./pump.js"
@@ -16,11 +17,14 @@ export interface WorkerData {
   readonly rank: number
   readonly size: number
   readonly ports: ReadonlyArray<MessagePort | undefined>
+  /** The memory of all workers; undefined: each has its own. */
+  readonly shared: SharedMemory | undefined
 }
 
-const start = (main: MessagePort, { ports, rank, settings, size }: WorkerData): void => {
+const start = (main: MessagePort, { ports, rank, settings, shared, size }: WorkerData): void => {
   const core = makeCore({
     ...settings,
+    shared,
     now: () => performance.now(),
     peers: {
       rank,

@@ -5,6 +5,9 @@
 import * as Either from "effect/Either"
 import { MessageChannel, type MessagePort, type TransferListItem } from "node:worker_threads"
 import type { PassResult } from "../Engine.js"
+import { fairShare, makeSharedMemory, type SharedMemory } from "../kernels/sharedMemory.js"
+import type { ModelDefinition } from "../model/Models.js"
+import { storedBytes } from "../model/storedWeights.js"
 import { type OnTokens, type Operation, type Outcome, pack, type Reply, type Request } from "./messages.js"
 import type { Submit } from "./service.js"
 import type { Settings } from "./settings.js"
@@ -51,6 +54,12 @@ const mesh = (size: number): ReadonlyArray<ReadonlyArray<MessagePort | undefined
     }
   }
   return ports
+}
+
+/** A memory in which several workers have the weights of models out of files once. */
+const shareBase = (models: ReadonlyArray<ModelDefinition>, size: number): SharedMemory | undefined => {
+  const blocks = models.flatMap(({ shape, weights }) => "stored" in weights ? [storedBytes(shape, weights.stored)] : [])
+  return size === 1 || blocks.length === 0 ? undefined : makeSharedMemory(blocks, size)
 }
 
 /** Puts the parts of a pass together, in the order of the ranks. */
@@ -125,9 +134,16 @@ export const makeWorkers = (settings: Settings, size: number, spawn: Spawn): Wor
     settle(id, refusal)
   }
 
+  const shared = shareBase(settings.models, size)
+  const limits = shared === undefined
+    ? settings.limits
+    : { ...settings.limits, memory: Math.min(settings.limits.memory, fairShare(shared)) }
   const ports = mesh(size)
   const workers = ports.map((own, rank) => {
-    const worker = spawn({ settings, rank, size, ports: own }, own.filter((port) => port !== undefined))
+    const worker = spawn(
+      { settings: { ...settings, limits }, rank, size, ports: own, shared },
+      own.filter((port) => port !== undefined)
+    )
     worker.on("message", (message) => {
       if (message !== "ready") return receive(rank, message as Reply)
       ready++

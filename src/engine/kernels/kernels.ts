@@ -9,16 +9,17 @@
 import * as Either from "effect/Either"
 import { EngineError } from "../Engine.js"
 import type { KernelFunctions } from "./kernelFunctions.js"
-import { plainWasm, relaxedWasm } from "./kernelsWasm.generated.js"
+import { plainFlags, plainWasm, relaxedFlags, relaxedWasm } from "./kernelsWasm.generated.js"
+import { blockBytes, maxPages, pageBytes as page, type SharedMemory, takePages } from "./sharedMemory.js"
 
-/** A kernel instance. Instances share nothing. */
+/** A kernel instance. Instances share nothing, unless they are made on one shared memory: then what each allocates is its own. */
 export interface Kernels extends KernelFunctions {
   readonly memory: WebAssembly.Memory
   /** Reserves zeroed words and gives their address, a multiple of 64. */
   readonly allocate: (words: number) => Either.Either<number, EngineError>
   /** Gives back what `allocate` gave; 0 is ignored. */
   readonly release: (address: number) => void
-  /** Words reserved now, for tests and limits. */
+  /** Words reserved now, with the blocks of a shared memory; for tests and limits. */
   readonly allocated: () => number
   /** A view of memory, good until the next `allocate`. */
   readonly floats: (address: number, length: number) => Float32Array
@@ -26,9 +27,9 @@ export interface Kernels extends KernelFunctions {
   readonly ints: (address: number, length: number) => Int32Array
 }
 
-const page = 65_536
 const align = 64
-const maxPages = 65_536
+/** Taken from a shared memory at once, at least. */
+const extentPages = 16
 
 /**
  * A module of one function `() -> v128` that uses `f32x4.relaxed_madd`, in hexadecimal: only runtimes with relaxed SIMD
@@ -46,17 +47,20 @@ export const bestVariant = (): Variant =>
     ? "relaxed"
     : "plain"
 
-/** Compiles the kernels; the module can be sent to workers and instantiated there. */
-export const compileKernels = (variant: Variant = bestVariant()): WebAssembly.Module =>
-  new WebAssembly.Module(
-    Uint8Array.from(atob(variant === "relaxed" ? relaxedWasm : plainWasm), (character) => character.charCodeAt(0))
-  )
+/** Compiles the kernels; the module can be sent to workers and instantiated there. `shared`: for a shared memory. */
+export const compileKernels = (variant: Variant = bestVariant(), shared = false): WebAssembly.Module => {
+  const [text, flags] = variant === "relaxed" ? [relaxedWasm, relaxedFlags] : [plainWasm, plainFlags]
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  if (shared) bytes[flags] = 3
+  return new WebAssembly.Module(bytes)
+}
 
-/** Makes an instance with a memory of its own. */
-export const makeKernels = (module: WebAssembly.Module = compileKernels()): Kernels => {
-  const memory = new WebAssembly.Memory({ initial: 16, maximum: maxPages })
+/** Makes an instance with a memory of its own, or on a shared one. */
+export const makeKernels = (module?: WebAssembly.Module, shared?: SharedMemory): Kernels => {
+  const memory = shared?.memory ?? new WebAssembly.Memory({ initial: 16, maximum: maxPages })
   const abort = (): void => undefined
-  const instance = new WebAssembly.Instance(module, { env: { memory, abort } })
+  const compiled = module ?? compileKernels(bestVariant(), shared !== undefined)
+  const instance = new WebAssembly.Instance(compiled, { env: { memory, abort } })
   // The interface lists what src/engine/kernels/assembly/index.ts exports; the type of exports knows no signatures.
   const exports = instance.exports as unknown as KernelFunctions & {
     readonly heapBase: () => number
@@ -67,14 +71,10 @@ export const makeKernels = (module: WebAssembly.Module = compileKernels()): Kern
   /** Free stretches in ascending order, never touching one another: [address, bytes]. */
   const free: Array<{ address: number; bytes: number }> = []
   const taken = new Map<number, number>()
-  let used = 0
+  let used = shared === undefined ? 0 : blockBytes(shared)
   let end = Math.ceil(exports.heapBase() / align) * align
 
-  const release = (address: number): void => {
-    const bytes = taken.get(address)
-    if (bytes === undefined) return
-    taken.delete(address)
-    used -= bytes
+  const addHole = (address: number, bytes: number): void => {
     let at = free.findIndex((hole) => hole.address > address)
     if (at < 0) at = free.length
     const before = free[at - 1]
@@ -91,34 +91,61 @@ export const makeKernels = (module: WebAssembly.Module = compileKernels()): Kern
     } else free.splice(at, 0, { address, bytes })
   }
 
-  /** The smallest hole that is large enough, or fresh memory at the end. */
-  const allocate = (words: number): Either.Either<number, EngineError> => {
-    const bytes = Math.max(align, Math.ceil(words * 4 / align) * align)
+  const release = (address: number): void => {
+    const bytes = taken.get(address)
+    if (bytes === undefined) return
+    taken.delete(address)
+    used -= bytes
+    addHole(address, bytes)
+  }
+
+  /** Fresh memory as a hole of at least so many bytes. */
+  const extend = (bytes: number): boolean => {
+    if (shared !== undefined) {
+      // The last of the memory may be less than is taken at once.
+      const least = Math.ceil(bytes / page)
+      for (const pages of [Math.max(extentPages, least), least]) {
+        const address = takePages(shared, pages)
+        if (address === undefined) continue
+        addHole(address, pages * page)
+        return true
+      }
+      return false
+    }
+    const missing = Math.ceil((end + bytes - memory.buffer.byteLength) / page)
+    if (missing > 0 && !grow(memory, missing)) return false
+    addHole(end, bytes)
+    end += bytes
+    return true
+  }
+
+  const holeFor = (bytes: number): number => {
     let best = -1
     for (let i = 0; i < free.length; i++) {
       const size = free[i]!.bytes
       if (size >= bytes && (best < 0 || size < free[best]!.bytes)) best = i
     }
-    let address: number
-    if (best >= 0) {
-      const hole = free[best]!
-      address = hole.address
-      hole.address += bytes
-      hole.bytes -= bytes
-      if (hole.bytes === 0) free.splice(best, 1)
-    } else {
-      const missing = Math.ceil((end + bytes - memory.buffer.byteLength) / page)
-      if (missing > 0 && !grow(memory, missing)) {
-        return Either.left(
-          new EngineError({
-            reason: "LimitReached",
-            detail: `the engine needs ${bytes} more bytes of memory than it can get: release a run or a sampler`
-          })
-        )
-      }
-      address = end
-      end += bytes
+    return best
+  }
+
+  /** The smallest hole that is large enough, or fresh memory at the end. */
+  const allocate = (words: number): Either.Either<number, EngineError> => {
+    const bytes = Math.max(align, Math.ceil(words * 4 / align) * align)
+    let best = holeFor(bytes)
+    if (best < 0 && extend(bytes)) best = holeFor(bytes)
+    const hole = free[best]
+    if (hole === undefined) {
+      return Either.left(
+        new EngineError({
+          reason: "LimitReached",
+          detail: `the engine needs ${bytes} more bytes of memory than it can get: release a run or a sampler`
+        })
+      )
     }
+    const { address } = hole
+    hole.address += bytes
+    hole.bytes -= bytes
+    if (hole.bytes === 0) free.splice(best, 1)
     taken.set(address, bytes)
     used += bytes
     new Uint8Array(memory.buffer, address, bytes).fill(0)

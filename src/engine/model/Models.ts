@@ -78,6 +78,13 @@ const nanoRandom: ModelDefinition = { ...nano, name: "tinkex/nano-random", weigh
 export const builtIn: ReadonlyArray<ModelDefinition> = [nano, nanoRandom]
 
 /**
+ * Whether a model's weights lie in files.
+ *
+ * @internal
+ */
+export const isStored = ({ weights }: ModelDefinition): boolean => "stored" in weights
+
+/**
  * What an engine says about a model.
  *
  * @since 0.1.0

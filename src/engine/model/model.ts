@@ -47,29 +47,31 @@ export const makeModel = (
     const flat = yield* kernels.allocate(layout.total)
     if ("flat" in source) kernels.floats(flat, layout.total).set(source.flat)
     else initialiseWeights(kernels, config, flat, source.seed)
-    const turns = yield* makeRotaryTable(kernels, config)
+    const cosine = yield* kernels.allocate(rotaryWords(config))
+    const turns = { cosine, sine: cosine + rotaryWords(config) * 2 }
+    fillRotaryTable(kernels, config, turns)
     const weights = flatWeights(config, layout, flat)
     return { kernels, config, layout, flat, weights, ...turns, workspace: makeWorkspace(kernels, config) }
   })
 
+/** Words of the rotary table. */
+export const rotaryWords = ({ headDim, maxContext }: ModelConfig): number => maxContext * headDim
+
 /** The angles of every position: `cos` and `sin` of position times frequency, for each pair of a head. */
-export const makeRotaryTable = (
+export const fillRotaryTable = (
   kernels: Kernels,
-  { headDim, maxContext, ropeFactors, ropeTheta }: ModelConfig
-): Either.Either<Pick<Model, "cosine" | "sine">, EngineError> => {
+  { headDim, maxContext, ropeFactors, ropeTheta }: ModelConfig,
+  { cosine, sine }: Pick<Model, "cosine" | "sine">
+): void => {
   const half = headDim / 2
   const size = maxContext * half
-  return Either.map(kernels.allocate(2 * size), (cosine) => {
-    const sine = cosine + size * 4
-    const cosines = kernels.floats(cosine, size)
-    const sines = kernels.floats(sine, size)
-    for (let i = 0; i < half; i++) {
-      const frequency = Math.pow(ropeTheta, -2 * i / headDim) / (ropeFactors?.[i] ?? 1)
-      for (let position = 0; position < maxContext; position++) {
-        cosines[position * half + i] = Math.cos(position * frequency)
-        sines[position * half + i] = Math.sin(position * frequency)
-      }
+  const cosines = kernels.floats(cosine, size)
+  const sines = kernels.floats(sine, size)
+  for (let i = 0; i < half; i++) {
+    const frequency = Math.pow(ropeTheta, -2 * i / headDim) / (ropeFactors?.[i] ?? 1)
+    for (let position = 0; position < maxContext; position++) {
+      cosines[position * half + i] = Math.cos(position * frequency)
+      sines[position * half + i] = Math.sin(position * frequency)
     }
-    return { cosine, sine }
-  })
+  }
 }

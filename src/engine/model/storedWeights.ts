@@ -20,8 +20,9 @@ import {
   storeFloats,
   toBlocks
 } from "../kernels/panels.js"
+import { fillOnce, type SharedMemory } from "../kernels/sharedMemory.js"
 import { layOut, type Take } from "../kernels/views.js"
-import { makeRotaryTable, type Model } from "./model.js"
+import { fillRotaryTable, type Model, rotaryWords } from "./model.js"
 import { type ModelConfig, qkvDim, queryDim } from "./modelConfig.js"
 import type { LayerWeights, Weights } from "./parameters.js"
 import { weightLayout } from "./weights.js"
@@ -82,7 +83,8 @@ const layStored = (config: ModelConfig, source: SourceWeights, take: Take) => {
     finalNorm: vector(dModel, "model.norm.weight"),
     head: config.tied === true ? embedding : panels(vocabSize, dModel, "lm_head.weight")
   }
-  return { weights, placed }
+  const cosine = take(rotaryWords(config))
+  return { weights, placed, turns: { cosine, sine: cosine + rotaryWords(config) * 2 } }
 }
 
 /** Bytes that a model takes before it is used: its base weights and its rotary table. */
@@ -92,7 +94,7 @@ export const storedBytes = (config: ModelConfig, source: SourceWeights): number 
     words += Math.ceil(count / 16) * 16
     return 0
   })
-  return words * 4 + config.maxContext * config.headDim * 4
+  return words * 4
 }
 
 /** Where row `row` of a tensor belongs: llama.cpp's converter puts the two halves of a head's rotation beside each other. */
@@ -137,7 +139,7 @@ const blocksOf = (tensor: SourceTensor, view: DataView, at: number, row: Float32
   return toBlocks(row)
 }
 
-const fill = (
+const fillPlaced = (
   kernels: Kernels,
   { from, to }: Placed,
   source: SourceWeights,
@@ -169,29 +171,41 @@ const fill = (
   }
 }
 
+/** Where a model's weights go: room for them, and who fills it. */
+export interface Place {
+  readonly reserve: (words: number) => Either.Either<number, EngineError>
+  readonly fill: (body: () => Either.Either<void, EngineError>) => Either.Either<void, EngineError>
+}
+
+/** A block of a memory that other threads share, filled by the first. */
+export const sharedPlace = (shared: SharedMemory, block: number): Place => ({
+  reserve: () => Either.right(shared.blocks[block]!.at),
+  fill: (body) => fillOnce(shared, block, body)
+})
+
 /** Loads a model from its files, which have been checked when they were opened. */
 export const loadStored = (
   kernels: Kernels,
   name: string,
   config: ModelConfig,
-  source: SourceWeights
+  source: SourceWeights,
+  { fill, reserve }: Place = { reserve: kernels.allocate, fill: (body) => body() }
 ): Either.Either<Model, EngineError> =>
   Either.gen(function*() {
-    const { placed, weights } = yield* layOut(kernels.allocate, (take) => layStored(config, source, take))
-    const turns = makeRotaryTable(kernels, config)
-    const read = Either.flatMap(turns, () => readAll(kernels, name, placed, source))
-    if (Either.isLeft(read)) {
-      kernels.release(weights.embedding.at)
-      if (Either.isRight(turns)) kernels.release(turns.right.cosine)
-    }
-    yield* read
+    const { placed, turns, weights } = yield* layOut(reserve, (take) => layStored(config, source, take))
+    const filled = fill(() => {
+      fillRotaryTable(kernels, config, turns)
+      return readAll(kernels, name, placed, source)
+    })
+    if (Either.isLeft(filled)) kernels.release(weights.embedding.at)
+    yield* filled
     return {
       kernels,
       config,
       layout: weightLayout(config),
       flat: 0,
       weights,
-      ...(yield* turns),
+      ...turns,
       workspace: makeWorkspace(kernels, config)
     }
   })
@@ -211,7 +225,7 @@ const readAll = (
         throw new Problem({ reason: "Unreadable", detail: `${path} has changed since the engine was made` })
       }
     }
-    for (const one of placed) fill(kernels, one, source, (path) => open.find((file) => file.path === path)!)
+    for (const one of placed) fillPlaced(kernels, one, source, (path) => open.find((file) => file.path === path)!)
     return Either.void
   } catch (error) {
     const detail = error instanceof Problem ? error.detail : String(error)

@@ -3,8 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import type { Engine, PassRequest } from "../../../src/engine/Engine.js"
+import * as ModelFiles from "../../../src/engine/files/ModelFiles.js"
 import * as InProcessEngine from "../../../src/engine/host/InProcessEngine.js"
 import * as WorkerEngine from "../../../src/engine/host/WorkerEngine.js"
 import type { Spawn } from "../../../src/engine/host/workers.js"
@@ -109,6 +111,46 @@ describe("two workers", () => {
       })
       // The first pass is on the same weights: only the loss's sum has another order.
       assert.deepStrictEqual(first.passes[0]![0].outputs, alone.passes[0]![0].outputs)
+    }))
+
+  it.scoped("have the weights of a file once, and train on them as one worker does", () =>
+    Effect.gen(function*() {
+      const file = yield* ModelFiles.open(
+        fileURLToPath(new URL("../files/fixtures/checkpoints/gguf-qwen3-q5_1/model.gguf", import.meta.url)),
+        { name: "file" }
+      )
+      const run = (engine: Service) =>
+        Effect.gen(function*() {
+          yield* engine.createRun("r", { baseModel: "file", lora })
+          yield* engine.createRun("other", { baseModel: "file", lora })
+          const pass = yield* engine.pass("r", passOf(4, 12))
+          const step = yield* engine.optimStep("r", adam)
+          yield* engine.createSampler("s", { runId: "r" })
+          const samples = yield* Effect.all(
+            [1n, 2n].map((seed) => engine.sample("s", requestOf({ seed }))),
+            { concurrency: 2 }
+          )
+          return { pass, step, samples }
+        })
+      const shares: Array<unknown> = []
+      const spawn: Spawn = (workerData, transferList) => {
+        shares.push(workerData.shared?.memory)
+        return new Worker(new URL("../../../dist/engine/host/worker.js", import.meta.url), {
+          workerData,
+          transferList,
+          execArgv: []
+        })
+      }
+      const together = yield* run(yield* WorkerEngine.makeWith({ models: [file, definition], workers: 2 }, spawn))
+      const alone = yield* run(yield* InProcessEngine.make({ models: [file] }))
+      assert.strictEqual(shares.length, 2)
+      assert.strictEqual(shares[0], shares[1])
+      assert.instanceOf(shares[0], WebAssembly.Memory)
+      assert.deepStrictEqual(together.pass.outputs, alone.pass.outputs)
+      assert.deepStrictEqual(
+        together.samples.map(({ sequences }) => sequences.map(({ tokens }) => tokens)),
+        alone.samples.map(({ sequences }) => sequences.map(({ tokens }) => tokens))
+      )
     }))
 
   it.scoped("add all of a batch or nothing", () =>
