@@ -46,6 +46,7 @@ export const allowed = (() => {
     server,
     NodeTinkex,
     gateway: [...client, "client"],
+    promise: [...client, "client"],
     // Optional peers: reached by subpath alone.
     ai: [...client, "client"],
     // It talks to any server, and must not see it with the eyes of our client.
@@ -82,6 +83,7 @@ export const platformNeutral = [
   "recipes",
   "conformance",
   "gateway",
+  "promise",
   "ai",
   "Tinkex",
   "index"
@@ -186,6 +188,7 @@ export const publicModules = () => {
     ...top.filter(({ name }) => !doors.includes(name)),
     ...top.filter(({ name }) => doors.includes(name)).map((module) => ({ ...module, indexed: false })),
     { ...at("testing", join(src, "testing", "index.ts"), false), name: "testing", subpath: "testing" },
+    { ...at("promise", join(src, "promise", "index.ts"), false), name: "promise", subpath: "promise" },
     ...publicParts.map((part) => at(part.split("/")[0], join(src, `${part}.ts`), false))
   ]
 }

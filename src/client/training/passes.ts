@@ -80,7 +80,11 @@ export const make = ({ core, modelId, name, send, usable }: Operations): Passes 
         onResult: forwardOnly || !telemetry.enabled ? undefined : (output) => report(data, output)
       })
     return (data, lossFn, lossFnConfig) =>
-      usable(operation).pipe(
+      Effect.suspend(() => {
+        // handed in before the update that follows it, even if it is not accepted yet
+        if (!forwardOnly) lastPass = undefined
+        return usable(operation)
+      }).pipe(
         Effect.zipRight(checked(data, lossFn, lossFnConfig)),
         Effect.flatMap((chunks) =>
           inTurn(Effect.zipRight(
