@@ -18,6 +18,8 @@ const number = (value) => {
   if (Number.isInteger(value) && size < 1e6) return String(value)
   return size >= 1e6 || size < 1e-3 ? value.toExponential(2).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(4)))
 }
+/** In tables, where there is room. */
+const count = (value) => Number.isInteger(value) && Math.abs(value) >= 1e5 ? value.toLocaleString("en-US") : number(value)
 const seconds = (value) => value >= 1 ? `${value.toFixed(2)} s` : value >= 1e-3 ? `${(value * 1e3).toFixed(1)} ms` : `${(value * 1e6).toFixed(0)} µs`
 const when = (millis) => millis === undefined ? "" : new Date(millis).toLocaleString()
 
@@ -261,7 +263,7 @@ const facts = (run, r) => {
     fact("begun", when(run.began))))
 }
 const table = (head, rows) => el("div", { class: "scroll" }, el("table", {}, head.every((name) => name === "") ? "" : el("tr", {}, ...head.map((name) => el("th", {}, name))), ...rows))
-const cells = (...values) => values.map((value) => typeof value === "number" ? el("td", { class: "n" }, number(value)) : value instanceof Node ? el("td", {}, value) : el("td", {}, value ?? ""))
+const cells = (...values) => values.map((value) => typeof value === "number" ? el("td", { class: "n" }, count(value)) : value instanceof Node ? el("td", {}, value) : el("td", {}, value ?? ""))
 const flat = (value, path = "") => typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value).flatMap(([key, one]) => flat(one, path === "" ? key : `${path}.${key}`)) : [[path, value === null ? "–" : typeof value === "string" ? value : JSON.stringify(value)]]
 const copy = (text) => {
   const button = el("button", { title: "copy" }, "copy")
@@ -279,7 +281,7 @@ const drawRest = () => {
     return el("div", {}, table(["", ""], rows), el("p", {}, `${typeof usd === "number" ? `$${usd.toFixed(4)} in all` : "No price"}${run.note === undefined ? "" : `; ${run.note}`}`))
   }))
   $("healthbox").replaceChildren(...runs.map((run) => run.health.length === 0 ? el("p", {}, "Written when training ends, or a minute after it began.") : table(["", ""], run.health.map(([name, value]) => el("tr", {}, ...cells(name, value))))))
-  $("settingbox").replaceChildren(...runs.map((run) => table(["setting", "value"], flat(run.config).map(([name, value]) => el("tr", {}, ...cells(name, el("span", { class: "mono" }, value)))))))
+  $("settingbox").replaceChildren(...runs.map((run) => flat(run.config).length === 0 ? el("p", {}, "None were kept.") : table(["setting", "value"], flat(run.config).map(([name, value]) => el("tr", {}, ...cells(name, el("span", { class: "mono" }, value)))))))
   const datum = runs.find((run) => run.datum !== undefined)?.datum
   $("datumbox").replaceChildren(datum === undefined ? el("p", {}, "Kept when the first step is handed in.") : el("div", { class: "datum" }, ...datum.pieces.map((piece, i) => el("span", { class: datum.weights[i] === 0 ? "off" : "on", title: `weight ${number(datum.weights[i])}` }, piece))))
   const samples = runs.flatMap((run) => run.samples)
