@@ -99,6 +99,8 @@ const trace = (directory: string, path: string) =>
 
 type Program = typeof supervised
 
+const layer = TestServer.layerServer({ metrics: false })
+
 const whole = (program: Program, depth: number, seed: number, deaths: ReadonlyArray<Death>) =>
   Effect.scoped(Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
@@ -108,7 +110,8 @@ const whole = (program: Program, depth: number, seed: number, deaths: ReadonlyAr
       Effect.flatMap(program(depth, directory, seed), (checkpoints) => trace(directory, checkpoints.at(-1)!.path))
     )
     return { trace: Option.getOrThrow(value), writes, answers }
-  }))
+    // a server of its own: the runs of the dead stay with theirs
+  })).pipe(Effect.provide(layer), Effect.provide(NodeFileSystem.layer))
 
 /** Every moment of a life, or every `stride`-th of them. */
 const moments = (writes: number, answers: number, stride: number): ReadonlyArray<Death> => {
@@ -119,8 +122,6 @@ const moments = (writes: number, answers: number, stride: number): ReadonlyArray
   for (let n = 1; n <= answers; n++) all.push({ at: "answer", n })
   return all.filter((_, i) => i % stride === stride - 1)
 }
-
-const layer = TestServer.layerServer({ metrics: false })
 
 describe("a run is exact, whenever its client dies", () => {
   for (const [name, program] of [["supervised", supervised], ["reinforced", reinforced]] as const) {
@@ -147,7 +148,7 @@ describe("a run is exact, whenever its client dies", () => {
             }
             assert.isAbove(kills, 0)
             if (deep) yield* Effect.log(`${name}, depth ${depth}: ${kills} kills, ${seeds.length} seeds`)
-          }).pipe(Effect.provide(layer), Effect.provide(NodeFileSystem.layer)),
+          }),
         deep ? 3_600_000 : 120_000
       )
     }

@@ -7,7 +7,7 @@ import type * as TrainingClient from "../../src/client/TrainingClient.js"
 import * as Datum from "../../src/protocol/Datum.js"
 import { type Fault, FaultInjector } from "../../src/server/FaultInjector.js"
 import { TestServer } from "../../src/testing/index.js"
-import { NotFound, ServerError } from "../../src/TinkexError.js"
+import { NotFound, PermissionDenied, ServerError } from "../../src/TinkexError.js"
 import * as Recovery from "../../src/training/Recovery.js"
 
 const checkpoint = (run: string, name: string, minute: number, type = "training") => ({
@@ -32,7 +32,7 @@ const makeWorld = () => {
     loads,
     closed,
     polls: 0,
-    load: (_path: string): Effect.Effect<void, NotFound | ServerError> => Effect.void,
+    load: (_path: string): Effect.Effect<void, NotFound | PermissionDenied | ServerError> => Effect.void,
     poll: Effect.void as Effect.Effect<void, ServerError>
   }
   const restore = (optimizer: boolean) => (path: string) =>
@@ -66,6 +66,7 @@ const makeWorld = () => {
 
 const down = new ServerError({ operation: "x", status: 500, detail: "" })
 const gone = new NotFound({ operation: "x", status: 404, detail: "" })
+const lostSession = new PermissionDenied({ operation: "x", status: 403, detail: "Invalid session_id" })
 
 const watching = (policy?: Recovery.Policy) =>
   Effect.gen(function*() {
@@ -144,11 +145,25 @@ describe("Recovery", () => {
       assert.strictEqual(world.polls, polls)
     }))
 
-  test("a checkpoint that is refused is passed over for the one before it", (world) =>
+  test("a checkpoint that two sessions are refused is passed over for the one before it", (world) =>
     Effect.gen(function*() {
       world.saved.set("run", [checkpoint("run", "a", 1), checkpoint("run", "b", 2)])
       world.corrupted.add("run")
       world.load = (path) => path.endsWith("/b") ? Effect.fail(gone) : Effect.void
+      const { recovery } = yield* watching()
+      const fiber = yield* Effect.fork(recovery.check)
+      yield* pass("5 seconds")
+      yield* pass("10 seconds")
+      assert.isTrue(yield* Fiber.join(fiber))
+      assert.strictEqual((yield* recovery.current).restoredFrom, "tinker://run/weights/a")
+      assert.deepStrictEqual(world.loads.map(({ path }) => path.at(-1)), ["b", "b", "a"])
+    }))
+
+  test("a session that the service has lost says nothing of the checkpoint", (world) =>
+    Effect.gen(function*() {
+      world.saved.set("run", [checkpoint("run", "a", 1)])
+      world.corrupted.add("run")
+      world.load = () => world.loads.length === 1 ? Effect.fail(lostSession) : Effect.void
       const { recovery } = yield* watching()
       const fiber = yield* Effect.fork(recovery.check)
       yield* pass("5 seconds")

@@ -33,7 +33,7 @@ const decompress = (
   encoding: string | undefined,
   limit: number
 ): Effect.Effect<Uint8Array, Refusal> => {
-  const beyond = tooLarge(`The body is larger than ${limit} bytes. Send less at a time`)
+  const beyond = () => tooLarge(`The body is larger than ${limit} bytes. Send less at a time`)
   switch ((encoding ?? "identity").trim().toLowerCase()) {
     case "identity":
     case "":
@@ -41,7 +41,7 @@ const decompress = (
     case "zstd":
       return Effect.mapError(
         Zstd.decompress(body, { maxBytes: limit }),
-        (error) => error.reason === "TooLarge" ? beyond : badRequest(`The body is not readable zstd: ${error.detail}`)
+        (error) => error.reason === "TooLarge" ? beyond() : badRequest(`The body is not readable zstd: ${error.detail}`)
       )
     case "gzip":
       return inflate(Zlib.gunzip, body, limit, beyond)
@@ -60,14 +60,14 @@ type Inflate = (
   done: (error: NodeJS.ErrnoException | null, result: Buffer) => void
 ) => void
 
-const inflate = (run: Inflate, body: Uint8Array, limit: number, beyond: Refusal) =>
+const inflate = (run: Inflate, body: Uint8Array, limit: number, beyond: () => Refusal) =>
   Effect.async<Uint8Array, Refusal>((resume) =>
     run(body, { maxOutputLength: limit }, (error, result) =>
       resume(
         error === null
           ? Effect.succeed(result)
           : Effect.fail(
-            error.code === "ERR_BUFFER_TOO_LARGE" ? beyond : badRequest("The body could not be decompressed")
+            error.code === "ERR_BUFFER_TOO_LARGE" ? beyond() : badRequest("The body could not be decompressed")
           )
       ))
   )

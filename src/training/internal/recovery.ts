@@ -37,18 +37,36 @@ type State =
   | { readonly _tag: "Recovering" }
   | { readonly _tag: "Lost"; readonly error: RecoveryError }
 
-/** Failures that the next attempt would meet again: the checkpoint itself is at fault. */
-const isFinal = (error: TinkexError): boolean => {
+/**
+ * What a failure says of a checkpoint: that it is at fault; that it may be, or else that the service has lost the session
+ * or the request meanwhile, which another session will tell; nothing.
+ */
+const blames = (error: TinkexError): "surely" | "perhaps" | "not" => {
   switch (error._tag) {
     case "BadRequest":
-    case "Conflict":
     case "InvalidInput":
+    case "RequestFailed":
+      return "surely"
+    case "Conflict":
     case "NotFound":
     case "PermissionDenied":
-    case "RequestFailed":
-      return true
+      return "perhaps"
     default:
-      return false
+      return "not"
+  }
+}
+
+/** The checkpoints that are passed over. */
+const makeRefusals = () => {
+  const refused = new Set<string>()
+  const doubted = new Set<string>()
+  return {
+    has: (path: string): boolean => refused.has(path),
+    note: (path: string, error: TinkexError): void => {
+      const blame = blames(error)
+      if (blame === "surely" || (blame === "perhaps" && doubted.has(path))) refused.add(path)
+      if (blame === "perhaps") doubted.add(path)
+    }
   }
 }
 
@@ -140,7 +158,7 @@ const engine = ({ connect, first, isLost, judges, policy, sources }: Setup) =>
         const runId = broken?.client.modelId ?? ""
         yield* SubscriptionRef.set(state, { _tag: "Recovering" })
         if (broken !== undefined) yield* emit({ _tag: "Detected", runId })
-        const refused = new Set<string>()
+        const refusals = makeRefusals()
         let last: TinkexError | undefined
         let attempts = 0
         for (let attempt = 1; attempt <= maxAttempts; attempt++) {
@@ -148,13 +166,13 @@ const engine = ({ connect, first, isLost, judges, policy, sources }: Setup) =>
           yield* emit({ _tag: "Started", runId, attempt })
           const done = yield* Effect.either(inOwnScope(Effect.gen(function*() {
             const { rest, service } = yield* connect
-            const candidates = (yield* sources(lineage, rest)).filter(({ path }) => !refused.has(path))
+            const candidates = (yield* sources(lineage, rest)).filter(({ path }) => !refusals.has(path))
             const chosen = candidates[0]
             if (chosen === undefined) return undefined
             yield* emit({ _tag: "CheckpointSelected", runId, attempt, path: chosen.path })
             const client = yield* Effect.tapError(chosen.open(service), (error) =>
               Effect.sync(() => {
-                if (isFinal(error) && judges(service)) refused.add(chosen.path)
+                if (judges(service)) refusals.note(chosen.path, error)
               }))
             yield* emit({ _tag: "ClientCreated", runId, attempt, newRunId: client.modelId })
             return { client, rest, service, restoredFrom: chosen.path }
