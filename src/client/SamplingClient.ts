@@ -69,6 +69,8 @@ export interface SampleOptions {
   readonly promptAltTokensK?: number | undefined
   /** Score only the last so many tokens of the prompt; needs `promptLogprobs`. */
   readonly promptLogprobsLastN?: number | undefined
+  /** Have the service keep what `stable_reinforce` needs to know of these samples (docs/protocol/training.md#stand-ins). */
+  readonly recordStabilityInfo?: boolean | undefined
 }
 
 /**

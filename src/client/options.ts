@@ -72,6 +72,7 @@ export const sample = known<Sampling.SampleOptions>("sample", {
   promptAltTokensK: true,
   promptLogprobs: true,
   promptLogprobsLastN: true,
+  recordStabilityInfo: true,
   seed: true,
   stop: true,
   targetPromptLogprobs: true,

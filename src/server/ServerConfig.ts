@@ -32,6 +32,8 @@ export interface Options {
   readonly publicUrl?: string | undefined
   /** Take `load_weights` only as a run's first operation, as the hosted service does (docs/protocol/training.md#order). */
   readonly strictLoad?: boolean | undefined
+  /** Take losses whose formula is not public, and compute a stand-in for them (docs/protocol/training.md#stand-ins). */
+  readonly experimentalLosses?: boolean | undefined
   /** How long `retrieve_future` is held before it answers 408. Clients give up at 45 s (docs/protocol/futures.md#answers-to-a-poll). */
   readonly longPoll?: Duration.DurationInput | undefined
   /** How long a result can be read again after it is there; then 410. */
@@ -107,6 +109,7 @@ export class ServerConfig extends Context.Tag("tinkex/server/ServerConfig")<Serv
   readonly apiKey: Redacted.Redacted | undefined
   readonly publicUrl: string | undefined
   readonly strictLoad: boolean
+  readonly experimentalLosses: boolean
   readonly longPoll: Duration.Duration
   readonly resultRetention: Duration.Duration
   readonly sessionExpiry: Duration.Duration
@@ -127,6 +130,7 @@ export const make = (options: Options = {}): Context.Tag.Service<ServerConfig> =
   apiKey: options.apiKey,
   publicUrl: options.publicUrl,
   strictLoad: options.strictLoad ?? false,
+  experimentalLosses: options.experimentalLosses ?? false,
   longPoll: Duration.decode(options.longPoll ?? "25 seconds"),
   resultRetention: Duration.decode(options.resultRetention ?? "15 minutes"),
   sessionExpiry: Duration.decode(options.sessionExpiry ?? "300 seconds"),
@@ -209,6 +213,7 @@ const optionNames = known<Options>("the server", {
   apiKey: true,
   publicUrl: true,
   strictLoad: true,
+  experimentalLosses: true,
   longPoll: true,
   resultRetention: true,
   sessionExpiry: true,

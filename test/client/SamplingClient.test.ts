@@ -86,7 +86,8 @@ describe("SamplingClient", () => {
         topkSampleLogprobs: 1,
         targetPromptLogprobs: TensorData.make([[1], [-1]], { dtype: "int64" }),
         promptAltTokensK: 4,
-        promptLogprobsLastN: 1
+        promptLogprobsLastN: 1,
+        recordStabilityInfo: true
       })
       const [plain, full] = fake.of("asample")
       assert.deepStrictEqual(plain!.body, {
@@ -111,6 +112,7 @@ describe("SamplingClient", () => {
         seed: 9,
         stop: []
       })
+      assert.isTrue(request.recordStabilityInfo)
       assert.deepStrictEqual([request.numSamples, request.promptLogprobs, request.topkPromptLogprobs], [3, true, 2])
       assert.deepStrictEqual([request.topkSampleLogprobs, request.promptAltTokensK, request.promptLogprobsLastN], [
         1,

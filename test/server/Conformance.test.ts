@@ -357,8 +357,36 @@ describe("conformance", () => {
         const missing = yield* c.h.forwardBackward(model, 0, [hello], { lossFn })
         assert.strictEqual(missing.status, 400)
       }
-      const unknown = yield* c.h.forwardBackward(model, 0, [datum], { lossFn: "stable_reinforce" })
+      const unknown = yield* c.h.forwardBackward(model, 0, [datum], { lossFn: "rienforce" })
       assert.include(unknown.body.detail, "cross_entropy")
+      const secret = yield* c.h.forwardBackward(model, 0, [datum], { lossFn: "stable_reinforce" })
+      assert.strictEqual(secret.status, 400)
+      assert.include(secret.body.detail, "importance_sampling, ppo or cispo")
+      assert.include(secret.body.detail, "--experimental-losses")
+    }))
+
+  it.scoped("the stand-in for stable_reinforce is dro, where it was asked for", () =>
+    Effect.gen(function*() {
+      const c = yield* make({ experimentalLosses: true })
+      const model = yield* c.createModel
+      const data = [Datum.fromRollout({ prompt: [8, 5], completion: [12, 12], logprobs: [-3, -3], advantages: 1 })]
+      const lossOf = (lossFn: string, lossFnConfig: Record<string, number>) =>
+        Effect.gen(function*() {
+          const answer = yield* c.h.forwardBackward(model, 0, data, { lossFn, lossFnConfig })
+          const { bytes } = yield* c.h.retrieve(answer.body.request_id, protobuf)
+          const { lossFnOutputType, metrics } = yield* ForwardBackwardCodec.decodeOutput(bytes)
+          return { lossFnOutputType, loss: metrics["loss:sum"] }
+        })
+      for (const kl of [0.01, 0.5]) {
+        const { loss, lossFnOutputType } = yield* lossOf("stable_reinforce", kl === 0.01 ? {} : { kl_coeff: kl })
+        assert.strictEqual(lossFnOutputType, "StableReinforceLossReturn")
+        assert.strictEqual(loss, (yield* lossOf("dro", { beta: kl })).loss)
+      }
+      const bad = yield* c.h.forwardBackward(model, 0, data, {
+        lossFn: "stable_reinforce",
+        lossFnConfig: { beta: 1 }
+      })
+      assert.include(bad.body.detail, "kl_coeff")
     }))
 
   it.scoped("a batch that is bad anywhere adds nothing", () =>

@@ -91,6 +91,7 @@ export const runServer = (args: {
   readonly cors: ReadonlyArray<string>
   readonly publicUrl: Option.Option<string>
   readonly strictLoad: boolean
+  readonly experimentalLosses: boolean
   readonly model: ReadonlyArray<string>
   readonly alias: ReadonlyArray<string>
   readonly weights: Option.Option<Form>
@@ -121,6 +122,7 @@ export const runServer = (args: {
           cors: args.cors,
           publicUrl: Option.getOrUndefined(args.publicUrl),
           strictLoad: args.strictLoad,
+          experimentalLosses: args.experimentalLosses,
           aliases
         }).pipe(
           Layer.provide(Log.layer({ dated: true })),

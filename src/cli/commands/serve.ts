@@ -48,6 +48,9 @@ const options = {
   strictLoad: Options.boolean("strict-load").pipe(
     Options.withDescription("Take load_weights only as a run's first operation, as the hosted service does")
   ),
+  experimentalLosses: Options.boolean("experimental-losses").pipe(
+    Options.withDescription("Compute a stand-in for losses whose formula is not public (see docs/server.md)")
+  ),
   model: Options.text("model").pipe(
     Options.repeated,
     Options.withDescription(

@@ -10,6 +10,7 @@ const flags = new Set([
   "--force",
   "--remove",
   "--strict-load",
+  "--experimental-losses",
   "--sampler",
   "--no-mlp",
   "--no-attn",

@@ -124,7 +124,7 @@ export const prepare = (options: SampleOptions): Prepared => {
         topk_prompt_logprobs: options.topkPromptLogprobs ?? 0,
         topk_sample_logprobs: options.topkSampleLogprobs ?? 0,
         prompt_alt_tokens_k: options.promptAltTokensK ?? 0,
-        record_stability_info: false,
+        record_stability_info: options.recordStabilityInfo ?? false,
         type: "sample"
       }
       if (target !== undefined) body["target_prompt_logprobs"] = tensorJson(target)

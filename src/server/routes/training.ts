@@ -18,10 +18,12 @@ import { attempt, badRequest, Refusal } from "../http/refusal.js"
 import type { Run } from "../runs/Runs.js"
 import { submitOperation } from "../runs/submitOperation.js"
 import { validatePass } from "../runs/validatePass.js"
+import { ServerConfig } from "../ServerConfig.js"
 
 /** @internal */
 export const routes = Effect.gen(function*() {
   const engine = yield* Engine
+  const { experimentalLosses } = yield* ServerConfig
   const submit = yield* submitOperation
   const decodeJson = Json.decode(RequestSchema)
 
@@ -38,7 +40,16 @@ export const routes = Effect.gen(function*() {
         fingerprint,
         prepare: (run) =>
           Either.map(
-            attempt(() => validatePass({ data, lossFn, lossFnConfig, backward: !forwardOnly, model: run.model })),
+            attempt(() =>
+              validatePass({
+                data,
+                lossFn,
+                lossFnConfig,
+                backward: !forwardOnly,
+                model: run.model,
+                experimentalLosses
+              })
+            ),
             (batch) =>
               engine.pass(run.id, batch.request).pipe(
                 Effect.mapBoth({

@@ -19,6 +19,12 @@ interface Loss {
   readonly soft: boolean
 }
 
+/** A loss that is computed as another one. */
+interface StandIn extends Loss {
+  readonly lossFn: string
+  readonly configOf: (config: Readonly<Record<string, number>>) => Readonly<Record<string, number>>
+}
+
 const policy = ["target_tokens", "logprobs", "advantages"]
 const clips = ["clip_low_threshold", "clip_high_threshold"]
 
@@ -50,6 +56,22 @@ const losses: Readonly<Record<string, Loss>> = {
   }
 }
 
+/**
+ * What is computed, where that is asked for, in place of a loss whose formula is not public (docs/protocol/training.md#stand-ins):
+ * the policy gradient, held to the policy that sampled by half of `kl_coeff` times the squared difference.
+ */
+const standIns: Readonly<Record<string, StandIn>> = {
+  stable_reinforce: {
+    outputType: "StableReinforceLossReturn",
+    required: policy,
+    optional: [],
+    config: ["kl_coeff"],
+    soft: false,
+    lossFn: "dro",
+    configOf: ({ kl_coeff = 0.01 }) => ({ beta: kl_coeff })
+  }
+}
+
 /** Inputs that cookbooks send although no loss reads them. */
 const ignored: ReadonlySet<string> = new Set(["mask"])
 
@@ -69,24 +91,43 @@ export const validatePass = (input: {
   readonly lossFnConfig?: LossFnConfig | undefined
   readonly backward: boolean
   readonly model: Engine.ModelInfo
+  /** Whether stand-ins are taken. */
+  readonly experimentalLosses: boolean
 }): Batch => {
-  const loss = Object.hasOwn(losses, input.lossFn) ? losses[input.lossFn]! : refuse(
-    "loss_fn",
-    `one of ${Object.keys(losses).join(", ")}`,
-    ["stable_reinforce", "custom"].includes(input.lossFn)
-      ? "a loss that this server does not have"
-      : "another name"
-  )
+  const standIn = input.experimentalLosses && Object.hasOwn(standIns, input.lossFn)
+    ? standIns[input.lossFn]
+    : undefined
+  const loss = standIn ?? (Object.hasOwn(losses, input.lossFn) ? losses[input.lossFn]! : missing(input.lossFn))
   if (input.data.length === 0) refuse("data", "at least 1 datum", "none")
   const budget = { cells: maxCells }
+  const config = validateConfig(loss, input.lossFn, input.lossFnConfig ?? {})
   return {
     outputType: loss.outputType,
     request: {
-      lossFn: input.lossFn,
-      lossConfig: validateConfig(loss, input.lossFn, input.lossFnConfig ?? {}),
+      lossFn: standIn?.lossFn ?? input.lossFn,
+      lossConfig: standIn?.configOf(config) ?? config,
       backward: input.backward,
       data: input.data.map((datum, index) => validateDatum(`data[${index}]`, datum, loss, input, budget))
     }
+  }
+}
+
+const missing = (lossFn: string): never => {
+  switch (lossFn) {
+    case "stable_reinforce":
+      return refuse(
+        "loss_fn",
+        "importance_sampling, ppo or cispo, which read the same inputs (a server started with --experimental-losses takes a stand-in for this one)",
+        "stable_reinforce, whose formula is not public"
+      )
+    case "custom":
+      return refuse(
+        "loss_fn",
+        "a loss of this server, or forward_backward_custom, which computes yours on the client",
+        "custom"
+      )
+    default:
+      return refuse("loss_fn", `one of ${Object.keys(losses).join(", ")}`, "another name")
   }
 }
 
