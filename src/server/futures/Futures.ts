@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import { type Refusal, tooMany } from "../http/refusal.js"
 import { ServerConfig } from "../ServerConfig.js"
 import { judging } from "../time.js"
+import * as Completions from "./completions.js"
 
 /**
  * A result as it goes to a client: an object of JSON, or one of the heavy kinds that travel as protobuf to those who
@@ -78,6 +79,16 @@ export class Futures extends Context.Tag("tinkex/server/Futures")<Futures, {
   readonly settle: (id: string, outcome: Either.Either<Result, Failure>) => Effect.Effect<void>
   /** Waits for the result, at most as long as the long poll is held. */
   readonly poll: (id: string) => Effect.Effect<Poll>
+  /**
+   * Which requests of a sampler's copy were settled after `cursor`: waits for one, at most as long as the long poll is held, unless
+   * `hold` is false.
+   */
+  readonly completed: (target: {
+    readonly samplerId: string
+    readonly clone: number
+    readonly cursor: number
+    readonly hold: boolean
+  }) => Effect.Effect<Completions.Completions>
   /** Whether anything is known of a request: promised, kept or dropped. */
   readonly isKnown: (id: string) => Effect.Effect<boolean>
   /** Makes every poll that is being held answer now. */
@@ -93,6 +104,7 @@ interface Entry {
   readonly queue: Effect.Effect<QueueState>
   outcome: Poll | undefined
   settledAt: number
+  place: number
   bytes: number
 }
 
@@ -107,6 +119,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
   function*() {
     const config = yield* ServerConfig
     const entries = new Map<string, Entry>()
+    const completions = Completions.make(entries)
     const dropped = new Set<string>()
     /** Those of the entries that were read, in that order. */
     const read = new Map<string, Entry>()
@@ -121,13 +134,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       entries.delete(id)
       read.delete(id)
       bytes -= entry.bytes
-      dropped.add(id)
-      if (dropped.size > rememberedIds) {
-        for (const oldest of dropped) {
-          dropped.delete(oldest)
-          break
-        }
-      }
+      remember(dropped, id)
     }
 
     /** Drops settled entries, the first first, until few enough bytes are kept. */
@@ -165,7 +172,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
     const submit = (id: string, queue: Effect.Effect<QueueState>) =>
       Effect.map(Deferred.make<Poll>(), (done) => {
         pending++
-        entries.set(id, { done, queue, outcome: undefined, settledAt: 0, bytes: 0 })
+        entries.set(id, { done, queue, outcome: undefined, settledAt: 0, place: 0, bytes: 0 })
       })
 
     const settle = Effect.fnUntraced(function*(id: string, outcome: Either.Either<Result, Failure>) {
@@ -176,6 +183,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
         ? { _tag: "Ready", result: outcome.right }
         : { _tag: "Failed", failure: outcome.left }
       entry.settledAt = settledAt
+      entry.place = completions.place()
       entry.bytes = Either.isRight(outcome) ? outcome.right.bytes : outcome.left.error.length
       bytes += entry.bytes
       pending--
@@ -184,6 +192,7 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
       entries.set(id, entry)
       shrinkAll()
       yield* Deferred.succeed(entry.done, entry.outcome)
+      yield* completions.wake
     })
 
     const outcomeOf = (id: string, entry: Entry): Effect.Effect<Poll> =>
@@ -193,33 +202,48 @@ export const make: Effect.Effect<Context.Tag.Service<Futures>, never, ServerConf
         return Effect.succeed(entry.outcome)
       })
 
+    /** Waits as long as a poll is held. */
+    const hold = (event: Effect.Effect<unknown>) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => held++),
+        () => Effect.timeoutOption(Effect.raceFirst(event, Deferred.await(shutdown)), config.longPoll),
+        () => Effect.sync(() => held--)
+      )
+
     const poll = (id: string): Effect.Effect<Poll> =>
       Effect.suspend(() => {
         const entry = entries.get(id)
         if (entry === undefined) return Effect.succeed(dropped.has(id) ? gone : unknown)
         if (entry.outcome !== undefined) return outcomeOf(id, entry)
-        return Effect.acquireUseRelease(
-          Effect.sync(() => held++),
-          () =>
-            Effect.timeoutOption(
-              Effect.raceFirst(Deferred.await(entry.done), Deferred.await(shutdown)),
-              config.longPoll
-            ),
-          () => Effect.sync(() => held--)
-        ).pipe(Effect.zipRight(outcomeOf(id, entry)))
+        return Effect.zipRight(hold(Deferred.await(entry.done)), outcomeOf(id, entry))
       })
+
+    const completed: Context.Tag.Service<Futures>["completed"] = ({ clone, cursor, hold: holds, samplerId }) => {
+      const now = Effect.sync(() => completions.since(samplerId, clone, cursor))
+      return holds ? Effect.zipRight(hold(completions.next(samplerId, clone, cursor)), now) : now
+    }
 
     return {
       unsafeFull,
       submit,
       settle,
       poll,
+      completed,
       isKnown: (id) => Effect.sync(() => entries.has(id) || dropped.has(id)),
       release: Effect.asVoid(Deferred.succeed(shutdown, void 0)),
       stats: Effect.sync(() => ({ pending, kept: entries.size - pending, bytes, held }))
     }
   }
 )
+
+const remember = (ids: Set<string>, id: string): void => {
+  ids.add(id)
+  if (ids.size <= rememberedIds) return
+  for (const oldest of ids) {
+    ids.delete(oldest)
+    return
+  }
+}
 
 const gone: Poll = { _tag: "Gone" }
 const unknown: Poll = { _tag: "Unknown" }

@@ -49,7 +49,6 @@ export const routes = Effect.gen(function*() {
     ),
     route("DELETE", "/auth/apikey/me", notImplemented("The key of an embedded server is set where it is started")),
     // clients call these only when the configuration says so, and it does not
-    route("POST", "/retrieve_futures", notImplemented("This server has no completion queue; poll retrieve_future")),
     route(
       "POST",
       "/create_custom_loss",

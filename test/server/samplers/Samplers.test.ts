@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
 import type { SampleRequest } from "../../../src/engine/Engine.js"
 import * as SampleCodec from "../../../src/protocol/SampleCodec.js"
 import * as Harness from "../fixtures/harness.js"
@@ -217,6 +218,45 @@ describe("Samplers", () => {
       const { bytes } = yield* h.retrieve(answer.body.request_id, { accept: "application/x-protobuf" })
       const response = yield* SampleCodec.decodeResponse(bytes)
       assert.deepStrictEqual([...response.promptLogprobs!], [Number.NaN, Number.NaN, -2])
+    }))
+
+  it.scoped("tell at once which of a sampler's requests are done", () =>
+    Effect.gen(function*() {
+      const h = yield* Harness.make()
+      const sampler = yield* base(h)
+      const completed = (prev_cursor: number, more: object = {}, target: object = {}) =>
+        h.post("/retrieve_futures", {
+          target: { type: "sampling_session", sampling_session_id: sampler, cloned_sampler_id: 0, ...target },
+          prev_cursor,
+          ...more
+        })
+      const idsOf = (body: { completions: ReadonlyArray<{ request_id: string }> }) =>
+        body.completions.map(({ request_id }) => request_id)
+      assert.deepStrictEqual((yield* completed(0, { timeout: 0 })).body, { completions: [], cursor: 0 })
+      const held = yield* Effect.fork(completed(0))
+      yield* h.held(1)
+      const first = yield* ask(h, sampler, 0)
+      const { body } = yield* Fiber.join(held)
+      assert.deepStrictEqual(idsOf(body), [first.body.request_id])
+      assert.strictEqual(body.completions[0].state, "finished")
+      assert.isAbove(body.completions[0].response_payload_uncompressed_size, 0)
+      // another sampler's and a copy's are not told, and what was told is not told again
+      const other = yield* ask(h, yield* base(h, 1), 0)
+      yield* h.retrieve(other.body.request_id)
+      const copied = yield* ask(h, sampler, 2_000_000_003)
+      yield* h.retrieve(copied.body.request_id)
+      const after = yield* completed(body.cursor, { timeout: 0 })
+      assert.deepStrictEqual(after.body.completions, [])
+      assert.isAbove(after.body.cursor, body.cursor)
+      const ofCopy = yield* completed(0, {}, { cloned_sampler_id: 2 })
+      assert.deepStrictEqual(idsOf(ofCopy.body), [copied.body.request_id])
+      // an answer that was lost is asked for again
+      assert.deepStrictEqual(idsOf((yield* completed(0)).body), [first.body.request_id])
+      const waiting = yield* Effect.fork(completed(after.body.cursor))
+      yield* h.held(1)
+      yield* TestClock.adjust("25 seconds")
+      assert.deepStrictEqual((yield* Fiber.join(waiting)).body.completions, [])
+      assert.strictEqual((yield* completed(0, {}, { sampling_session_id: "none" })).status, 404)
     }))
 
   it.scoped("can be asked by base model or path without a session", () =>
