@@ -232,7 +232,7 @@ export const make = (
         })
       )))
     return {
-      app,
+      app: Effect.interruptible(app), // servers let nothing interrupt what they run
       serves: (path) => prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`)),
       models: names
     }
