@@ -412,7 +412,17 @@ describe("conformance", () => {
           { ...hello, lossFnInputs: { ...inputs, target_tokens: TensorData.make([1, 2, 3, -4], { dtype: "int64" }) } },
           "data[1].loss_fn_inputs.target_tokens[3]"
         ],
-        [{ ...hello, lossFnInputs: { ...inputs, target_tokens: TensorData.make([1, 2, 3, 4]) } }, "int64"]
+        [{ ...hello, lossFnInputs: { ...inputs, target_tokens: TensorData.make([1, 2, 3, 4]) } }, "int64"],
+        ...[[1, 2, 3], [1, 2, 3, 4, 0]].map((targets): readonly [Datum.Datum, string] => [
+          {
+            ...hello,
+            lossFnInputs: {
+              target_tokens: TensorData.make(targets, { dtype: "int64" }),
+              weights: TensorData.make(targets.map(() => 1))
+            }
+          },
+          "data[1].loss_fn_inputs.target_tokens: expected shape [4]"
+        ])
       ]
       for (const [datum, field] of bad) {
         const answer = yield* c.h.forwardBackward(model, 0, [hello, datum])
