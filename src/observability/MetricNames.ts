@@ -97,6 +97,7 @@ export const MetricNames = {
   regularizerLoss: "tinkex.regularizer.loss",
   tokensSampled: "tinkex.tokens.sampled",
   tokensPrompted: "tinkex.tokens.prompted",
+  tokensCached: "tinkex.tokens.cached",
   samplingDuration: "tinkex.sampling.duration_ms",
   residentMemory: "tinkex.process.resident_memory_bytes",
   metricsRejected: "tinkex.metrics.rejected"
@@ -175,6 +176,7 @@ export const definitions: ReadonlyArray<MetricDefinition> = [
   summary(n.regularizerLoss, "value", ["regularizer"], "Value of a regulariser"),
   counter(n.tokensSampled, [], "Tokens generated"),
   counter(n.tokensPrompted, [], "Tokens of the prompts of sampling requests"),
+  counter(n.tokensCached, [], "Tokens of prompts that the service had in its cache"),
   histogram(n.samplingDuration, "ms", [], "Time of a sampling request from submission to its sequences"),
   gauge(n.residentMemory, "bytes", "max", [], "Resident memory of the process, where it is observed (Node)"),
   counter(

@@ -240,6 +240,8 @@ export interface Events {
     readonly sequences: number
     readonly tokens: number
     readonly promptTokens: number
+    /** Those of the prompt that the service had in its cache. */
+    readonly cachedTokens?: number | undefined
     readonly durationMs: number
   }
   /** The periodic reading of all metrics (`Metrics.Options.snapshotInterval`). */

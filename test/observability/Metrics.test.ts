@@ -486,6 +486,7 @@ describe("Metrics", () => {
         )
         assert.strictEqual(yield* value(metrics, names.tokensSampled), 64)
         assert.strictEqual(yield* value(metrics, names.tokensPrompted), 10)
+        assert.strictEqual(yield* value(metrics, names.tokensCached), 4)
         assert.strictEqual((yield* read(metrics, names.samplingDuration, "histogram")).sum, 300)
       }))
 

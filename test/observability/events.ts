@@ -84,7 +84,15 @@ export const oneOfEach: { readonly [Tag in TelemetryEvent["_tag"]]: Of<Tag> } = 
     regularizers: { l2: 0.25, entropy: 0.125 },
     durationMs: 15
   },
-  Sampled: { _tag: "Sampled", samplerId: "sampler-1", sequences: 2, tokens: 64, promptTokens: 10, durationMs: 300 },
+  Sampled: {
+    _tag: "Sampled",
+    samplerId: "sampler-1",
+    sequences: 2,
+    tokens: 64,
+    promptTokens: 10,
+    cachedTokens: 4,
+    durationMs: 300
+  },
   MetricsReading: {
     _tag: "MetricsReading",
     metrics: { timestamp: 0, counters: {}, gauges: {}, histograms: {}, summaries: {} }

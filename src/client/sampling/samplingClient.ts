@@ -194,8 +194,7 @@ const make = (
         }
         if (!telemetry.enabled) return Effect.void
         const { sequences } = exit.value
-        let tokens = 0
-        for (const sequence of sequences) tokens += sequence.tokens.length
+        const tokens = sequences.reduce((sum, sequence) => sum + sequence.tokens.length, 0)
         return Effect.flatMap(Monotonic.millis, (now) =>
           telemetry.emit({
             _tag: "Sampled",
@@ -203,6 +202,7 @@ const make = (
             sequences: sequences.length,
             tokens,
             promptTokens: prepared.promptTokens,
+            cachedTokens: exit.value.promptCacheHitTokens,
             durationMs: now - startedAt
           }))
       })

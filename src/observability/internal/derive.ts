@@ -181,17 +181,22 @@ export const derive = (registry: Registry): (event: Stamped) => void => {
         return void registry.recordHistogram(names.trainingStepDuration, event.durationMs, now)
       case "CustomLoss":
         registry.recordHistogram(names.customLossDuration, event.durationMs, now)
-        for (const regularizer of Object.keys(event.regularizers)) {
-          registry.recordSummary(names.regularizerLoss, event.regularizers[regularizer]!, now, { regularizer })
+        for (const [regularizer, loss] of Object.entries(event.regularizers)) {
+          registry.recordSummary(names.regularizerLoss, loss, now, { regularizer })
         }
         return
       case "Sampled":
-        registry.increment(names.tokensSampled, event.tokens)
-        registry.increment(names.tokensPrompted, event.promptTokens)
+        countTokens(registry, event)
         return void registry.recordHistogram(names.samplingDuration, event.durationMs, now)
       case "FuturePoll":
       case "MetricsReading":
         return
     }
   }
+}
+
+const countTokens = (registry: Registry, event: Of<"Sampled">): void => {
+  registry.increment(names.tokensSampled, event.tokens)
+  registry.increment(names.tokensPrompted, event.promptTokens)
+  registry.increment(names.tokensCached, event.cachedTokens ?? 0)
 }
