@@ -26,6 +26,7 @@ import * as Chat from "./openai/chat.js"
 import * as Completions from "./openai/completions.js"
 import * as Request from "./openai/request.js"
 import * as Tokenize from "./openai/tokenize.js"
+import { prefixes, serves } from "./paths.js"
 
 /**
  * Settings of a gateway.
@@ -67,8 +68,6 @@ export class Gateway extends Context.Tag("tinkex/Gateway")<Gateway, {
 }>() {}
 
 const defaultMaxBodyBytes = 32 * 1024 * 1024
-
-const prefixes = ["/oai/api/v1", "/v1"]
 
 /** Compares all of both, whatever the first difference is. */
 const equal = (a: string, b: string): boolean => {
@@ -220,7 +219,7 @@ export const make = (
       HttpRouter.get("/models/*", route(model))
     )
     const router = prefixes.reduce<HttpRouter.HttpRouter<never, Scope.Scope>>(
-      (all, prefix) => HttpRouter.concat(all, HttpRouter.prefixAll(routes, prefix as `/${string}`)), // they begin with a slash
+      (all, prefix) => HttpRouter.concat(all, HttpRouter.prefixAll(routes, prefix)),
       HttpRouter.empty
     )
     const app = Effect.catchTag(router, "RouteNotFound", ({ request }) =>
@@ -230,10 +229,13 @@ export const make = (
           type: "invalid_request_error",
           detail: `Invalid URL (${request.method} ${request.url.split("?")[0] ?? ""})`
         })
-      )))
+      ))).pipe(
+        // servers let nothing interrupt what they run; who goes away is to stop what was asked for
+        Effect.interruptible
+      )
     return {
       app,
-      serves: (path) => prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`)),
+      serves,
       models: names
     }
   })

@@ -7,6 +7,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as NodePath from "@effect/platform-node/NodePath"
+import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -48,6 +49,20 @@ export interface ListenOptions {
    * pages are refused.
    */
   readonly cors?: ReadonlyArray<string> | undefined
+  /** Another application on the same port, opened before the server listens and closed when its last request has ended. */
+  readonly mount?: Effect.Effect<Mounted, never, Server.Server | Scope.Scope> | undefined
+}
+
+/**
+ * Another application on the port of the server, behind the same key and the same rules for hosts and pages.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Mounted {
+  /** Whether a path, without its query, is this application's. Paths of the protocol should not be. */
+  readonly serves: (path: string) => boolean
+  readonly app: HttpApp.Default<never, Scope.Scope>
 }
 
 /**
@@ -99,6 +114,7 @@ export const make = (
     const server = yield* Server.Server
     const { host = "127.0.0.1" } = options
     yield* check(options)
+    const mounted = options.mount === undefined ? undefined : yield* options.mount
     const node = Http.createServer({ keepAliveTimeout: 65_000 })
     const http = yield* Effect.mapError(
       NodeHttpServer.make(() => node, { host, port: options.port ?? 0 }),
@@ -113,7 +129,7 @@ export const make = (
     const guarded = guarding({
       hosts: [host, ...options.allowedHosts ?? []],
       origins: options.cors ?? []
-    })(server.app)
+    })(mounted === undefined ? server.app : beside(server, mounted))
     yield* http.serve(
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
@@ -136,7 +152,25 @@ export const make = (
     return { host, port, url }
   })
 
-const optionNames = known<ListenOptions>("listening", { host: true, port: true, allowedHosts: true, cors: true })
+const optionNames = known<ListenOptions>("listening", {
+  host: true,
+  port: true,
+  allowedHosts: true,
+  cors: true,
+  mount: true
+})
+
+/** The server's application with another one beside it. */
+const beside = (
+  { app, protect }: Context.Tag.Service<Server.Server>,
+  mounted: Mounted
+): HttpApp.Default<never, Scope.Scope> => {
+  const guest = Effect.interruptible(protect(mounted.app))
+  return Effect.flatMap(
+    HttpServerRequest.HttpServerRequest,
+    ({ url }) => mounted.serves(url.split("?", 1)[0] ?? url) ? guest : app
+  )
+}
 
 const check = (options: ListenOptions): Effect.Effect<void, ServerConfig.SettingError> => {
   const refuse = (field: string, expected: string, actual: unknown) =>

@@ -47,6 +47,8 @@ export class Server extends Context.Tag("tinkex/Server")<Server, {
   readonly fetch: (request: Request) => Promise<Response>
   /** A client whose requests go straight to the application, without a socket, whatever host they name. */
   readonly client: HttpClient.HttpClient
+  /** Another application, for those only who have the server's key. */
+  readonly protect: <R>(guest: HttpApp.Default<never, R>) => HttpApp.Default<never, R>
   /** Whether requests need a key. */
   readonly guarded: boolean
   /** Every route, and whether it answers those who have no key. */
@@ -59,9 +61,9 @@ export class Server extends Context.Tag("tinkex/Server")<Server, {
 const make = Effect.gen(function*() {
   const futures = yield* Futures.Futures
   const stats = yield* ServerStats.make
-  const { app, routes } = yield* App.make(stats, yield* CountedEngine.Work)
+  const { app, protect, routes } = yield* App.make(stats, yield* CountedEngine.Work)
   const guarded = (yield* ServerConfig.ServerConfig).apiKey !== undefined
-  return { app, guarded, routes, ...(yield* Web.make(app)), drain: futures.release, stats }
+  return { app, protect, guarded, routes, ...(yield* Web.make(app)), drain: futures.release, stats }
 })
 
 /**

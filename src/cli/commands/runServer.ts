@@ -15,6 +15,7 @@ import * as FaultScript from "../../testing/FaultScript.js"
 import { Failed } from "../terminal/failed.js"
 import * as Log from "../terminal/log.js"
 import { Terminal } from "../terminal/terminal.js"
+import { mount } from "./mountGateway.js"
 
 /** The script of a file; what cannot be used is refused before anything listens. */
 const readScript = (path: string) =>
@@ -106,6 +107,7 @@ export const runServer = (args: {
           cors: args.cors,
           publicUrl: Option.getOrUndefined(args.publicUrl),
           strictLoad: args.strictLoad,
+          mount: mount(Option.getOrUndefined(args.apiKey)),
           aliases
         }).pipe(
           Layer.provide(Log.layer({ dated: true })),

@@ -44,6 +44,13 @@ interface Guarded<R> {
   readonly handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal, R>
 }
 
+/**
+ * Another application, for those only who have the server's key.
+ *
+ * @internal
+ */
+export type Protect = <R>(guest: HttpApp.Default<never, R>) => HttpApp.Default<never, R>
+
 const openApi = Effect.sync(() => Http.json(OpenApi.fromApi(TinkerCompleteApi)))
 
 /** @internal */
@@ -130,7 +137,15 @@ export const make = Effect.fnUntraced(function*(stats: Effect.Effect<Stats>, wor
         request.modify({ url: localPath(request.url).url })
       )
   ).pipe(Effect.interruptible)
-  return { app, routes: all }
+
+  const protect: Protect = (guest) =>
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
+      Effect.matchEffect(authorize(headers, config.apiKey, tokens.isJwt), {
+        onFailure: (refusal) => Effect.succeed(Http.refused(refusal)),
+        onSuccess: () =>
+          guest
+      }))
+  return { app, routes: all, protect }
 })
 
 const failed = (cause: Cause.Cause<unknown>, info: Http.RequestInfo) => {
