@@ -6,7 +6,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as TinkerPath from "../../protocol/TinkerPath.js"
 import { monotonic, wall } from "../time.js"
 import { equal, hmac, secret } from "./hash.js"
 
@@ -19,9 +18,9 @@ export interface Tokens {
   readonly jwt: Effect.Effect<string>
   readonly isJwt: (text: string) => Effect.Effect<boolean>
   /** The last part of a link: what it leads to, until when, and that this server says so. Tells when it ends, too. */
-  readonly link: (path: TinkerPath.TinkerPath) => Effect.Effect<{ readonly token: string; readonly expires: number }>
+  readonly link: (target: string) => Effect.Effect<{ readonly token: string; readonly expires: number }>
   /** Where a link leads, if it is of this server and has not expired. */
-  readonly follow: (token: string) => Effect.Effect<TinkerPath.TinkerPath | undefined>
+  readonly follow: (token: string) => Effect.Effect<string | undefined>
 }
 
 /** @internal */
@@ -58,9 +57,9 @@ const make = (key: Uint8Array): Tokens => {
         const claims: { readonly until: number } = JSON.parse(decode(body.slice(header.length + 1)))
         return claims.until > now
       }),
-    link: (path) =>
+    link: (target) =>
       Effect.zipWith(wall, monotonic, (now, start) => ({
-        token: signed(encode(`${start + lifetime} ${TinkerPath.format(path)}`)),
+        token: signed(encode(`${start + lifetime} ${target}`)),
         expires: now + lifetime
       })),
     follow: (token) =>
@@ -69,7 +68,7 @@ const make = (key: Uint8Array): Tokens => {
         if (body === undefined || body.includes(".")) return undefined
         const text = decode(body)
         const space = text.indexOf(" ")
-        return Number(text.slice(0, space)) > now ? TinkerPath.unsafeParse(text.slice(space + 1)) : undefined
+        return Number(text.slice(0, space)) > now ? text.slice(space + 1) : undefined
       })
   }
 }

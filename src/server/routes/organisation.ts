@@ -26,6 +26,7 @@ import { ServerConfig } from "../ServerConfig.js"
 import { checkTexts } from "../sessions/metadata.js"
 import { type Session, Sessions } from "../sessions/Sessions.js"
 import { wall } from "../time.js"
+import { traceOf } from "./files.js"
 import { implement } from "./implement.js"
 
 /** @internal */
@@ -89,11 +90,9 @@ export const routes = Effect.gen(function*() {
         session.projectId = projectId
       }),
     traceExport: ({ path }) =>
-      Effect.as(sessions.get(path.id), {
-        status: "failed",
-        error: "This server records no traces to export",
-        url: undefined
-      }),
+      Effect.zipRight(sessions.get(path.id), Effect.zip(tokens.link(traceOf(path.id)), origin(config.publicUrl))).pipe(
+        Effect.map(([{ token }, base]) => ({ status: "ready", url: `${base}/api/v1/files/${token}/trace.json` }))
+      ),
     saveExternal: ({ fingerprint, payload }) =>
       (payload.ageEncryptionRecipients ?? []).length > 0
         ? Effect.fail(badRequest("age_encryption_recipients: expected none, this server does not encrypt, got some"))
@@ -118,7 +117,7 @@ export const routes = Effect.gen(function*() {
           return yield* badRequest("checkpoint_id: expected external_weights/<name>, got another kind")
         }
         const entry = yield* stored(checkpoints.get(self))
-        const { expires, token } = yield* tokens.link(self)
+        const { expires, token } = yield* tokens.link(TinkerPath.format(self))
         const base = `${yield* origin(config.publicUrl)}/api/v1/files/${token}`
         return {
           urls: Object.fromEntries(entry.files.map(({ name }) => [name, `${base}/${name}`])),

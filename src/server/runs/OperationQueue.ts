@@ -13,6 +13,7 @@ import type { FaultInjector } from "../FaultInjector.js"
 import type { Failure, Futures, QueueState, Result } from "../futures/Futures.js"
 import { conflict, Refusal, tooMany } from "../http/refusal.js"
 import type { Uploads } from "../http/uploads.js"
+import { type Trace, traced } from "../sessions/Trace.js"
 import { monotonic } from "../time.js"
 import type { AppliedLog } from "./AppliedLog.js"
 
@@ -80,6 +81,7 @@ interface Waiting {
   readonly seqId: number
   readonly requestId: string
   readonly endpoint: string
+  readonly queuedAt: number
   readonly operation: Operation
 }
 
@@ -95,6 +97,18 @@ const grace = 1000
 /** Longest time that other requests can put off the skipping of a gap, in multiples of `gapTimeout`. */
 const longestWait = 12
 
+/** Why an operation of a run did not end well, as its client is told. */
+const failureOf = (cause: Cause.Cause<Failure>, modelId: string, endpoint: string): Effect.Effect<Failure> => {
+  const failure = Cause.failureOption(cause)
+  if (failure._tag === "Some") return Effect.succeed(failure.value)
+  return Cause.isInterruptedOnly(cause)
+    ? Effect.succeed({ error: `${endpoint} of ${modelId} was stopped: the run was closed`, category: "server" })
+    : Effect.as(Effect.logError(`${endpoint} of ${modelId} failed unexpectedly`, cause), {
+      error: `${endpoint} of ${modelId} failed inside the server`,
+      category: "server"
+    })
+}
+
 /**
  * A queue whose worker runs in the scope. `first` is the first `seq_id` to run: 0 when the run is still to be made.
  *
@@ -109,6 +123,7 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly limit: number
   readonly futures: typeof Futures.Service
   readonly uploads: Uploads
+  readonly trace: Trace
   readonly log: typeof AppliedLog.Service
   readonly faults: typeof FaultInjector.Service
 }): Effect.fn.Return<OperationQueue, never, Scope.Scope> {
@@ -167,7 +182,8 @@ export const make = Effect.fnUntraced(function*(options: {
           const failure = prepared.left as Failure
           return Effect.as(Effect.zipRight(accept, futures.settle(requestId, Either.left(failure))), requestId)
         }
-        waiting.set(seqId, { seqId, requestId, endpoint: submission.endpoint, operation: prepared.right })
+        const { endpoint } = submission
+        waiting.set(seqId, { seqId, requestId, endpoint, queuedAt: now, operation: prepared.right })
         return Effect.as(accept, requestId)
       })).pipe(Effect.uninterruptible)
 
@@ -187,10 +203,10 @@ export const make = Effect.fnUntraced(function*(options: {
     conflict(`seq_id ${seqId} of ${modelId} was already used for another request; ${highest + 1} is the next free one`)
 
   const run = Effect.fnUntraced(function*(entry: Waiting) {
-    const exit = yield* Effect.exit(entry.operation)
+    const exit = yield* Effect.exit(traced(options.trace, modelId, entry)(entry.operation))
     const outcome: Either.Either<Result, Failure> = Exit.isSuccess(exit)
       ? Either.right(exit.value)
-      : Either.left(yield* failureOf(exit.cause, entry))
+      : Either.left(yield* failureOf(exit.cause, modelId, entry.endpoint))
     yield* log({
       modelId,
       seqId: entry.seqId,
@@ -208,17 +224,6 @@ export const make = Effect.fnUntraced(function*(options: {
     for (const fault of injected) if (fault._tag === "Delay") yield* Effect.sleep(fault.duration)
     yield* futures.settle(entry.requestId, outcome)
   })
-
-  const failureOf = (cause: Cause.Cause<Failure>, entry: Waiting): Effect.Effect<Failure> => {
-    const failure = Cause.failureOption(cause)
-    if (failure._tag === "Some") return Effect.succeed(failure.value)
-    return Cause.isInterruptedOnly(cause)
-      ? Effect.succeed({ error: `${entry.endpoint} of ${modelId} was stopped: the run was closed`, category: "server" })
-      : Effect.as(Effect.logError(`${entry.endpoint} of ${modelId} failed unexpectedly`, cause), {
-        error: `${entry.endpoint} of ${modelId} failed inside the server`,
-        category: "server"
-      })
-  }
 
   /** Milliseconds until the gap in front of the waiting operations may be skipped. */
   const gapLeft = (now: number): number => {

@@ -83,6 +83,9 @@ export interface Created {
   readonly modelId: string
 }
 
+const tooManyRuns = (limit: number): string =>
+  `The server holds ${limit} training runs, as many as it may. Unload one, or finish a session that is no longer needed`
+
 const make: Effect.Effect<
   Context.Tag.Service<Runs>,
   never,
@@ -115,9 +118,7 @@ const make: Effect.Effect<
     Effect.zipRight(
       sessions.released,
       Effect.whenEffect(
-        Effect.fail(Results.userFailure(
-          `The server holds ${config.limits.models} training runs, as many as it may. Unload one, or finish a session that is no longer needed`
-        )),
+        Effect.fail(Results.userFailure(tooManyRuns(config.limits.models))),
         isFull
       )
     ),
@@ -149,6 +150,7 @@ const make: Effect.Effect<
           limit: config.limits.queuedOperations,
           futures,
           uploads,
+          trace: session.trace,
           log,
           faults
         }),

@@ -20,6 +20,8 @@ import { attempt, badRequest, conflict, notFound, type Refusal, tooMany } from "
 import type { Models } from "../runs/Models.js"
 import { ServerConfig } from "../ServerConfig.js"
 import { type Session, Sessions } from "../sessions/Sessions.js"
+import { traced } from "../sessions/Trace.js"
+import { monotonic } from "../time.js"
 import { outcomeOf, responseOf } from "./sampleOutcome.js"
 import * as SamplerPool from "./samplerPool.js"
 import { keyOf, samplerWeights, type Source } from "./samplerWeights.js"
@@ -172,14 +174,13 @@ const make: Effect.Effect<
     })
 
   const submit = (
-    sampler: Pick<Sampler, "model" | "source">,
+    sampler: Pick<Sampler, "model" | "source"> & { readonly id?: string },
     requestId: string,
     request: SampleRequest,
-    owner: Scope.Scope,
-    partition: string,
+    session: Session | undefined,
     accepted: (accepted: Accepted) => void
   ): Effect.Effect<Accepted, Refusal> =>
-    Effect.suspend(() => {
+    Effect.flatMap(monotonic, (queuedAt) => {
       const checked = attempt(() => validateSample(request, sampler.model))
       if (Either.isLeft(checked)) return Effect.fail(checked.left)
       if (inFlight >= config.limits.queuedSamples) {
@@ -193,8 +194,10 @@ const make: Effect.Effect<
         sampleSequenceIds: Array.from({ length: request.numSamples }, (_, i) => `${requestId}:${i}`)
       }
       accepted(answer)
-      const work = gate.withPermits(partition, 1)(
-        pool.use(keyOf(sampler), weights(sampler), (engineId) => engine.sample(engineId, checked.right))
+      const done = pool.use(keyOf(sampler), weights(sampler), (engineId) => engine.sample(engineId, checked.right))
+      const operation = { endpoint: "sample", requestId, queuedAt }
+      const work = gate.withPermits(session?.id ?? "", 1)(
+        session === undefined ? done : traced(session.trace, sampler.id ?? requestId, operation)(done)
       ).pipe(
         Effect.mapBoth({
           onFailure: Results.failure,
@@ -212,7 +215,7 @@ const make: Effect.Effect<
       return Effect.flatMap(
         futures.submit(requestId, queue),
         () =>
-          Effect.map(Effect.forkIn(work, owner), (fiber) => {
+          Effect.map(Effect.forkIn(work, session?.scope ?? scope), (fiber) => {
             if (fiber.unsafePoll() === null) running.set(requestId, fiber)
             return answer
           })
@@ -228,7 +231,7 @@ const make: Effect.Effect<
   const sample: Context.Tag.Service<Samplers>["sample"] = Effect.fnUntraced(function*(request, fingerprint) {
     if (request.samplingSessionId === undefined) {
       const target = yield* resolve(request)
-      return yield* submit(target, `sample:${++anonymous}`, request, scope, "", () => {})
+      return yield* submit(target, `sample:${++anonymous}`, request, undefined, () => {})
     }
     const sampler = yield* find(request.samplingSessionId)
     yield* sessions.active(sampler.session.id)
@@ -244,8 +247,7 @@ const make: Effect.Effect<
           ? Effect.succeed(before)
           : Effect.fail(conflict(`seq_id ${seqId} of ${sampler.id} was already used for another request`))
       }
-      const { session } = sampler
-      return submit(sampler, `${sampler.id}:${seqId}`, request, session.scope, session.id, (accepted) => {
+      return submit(sampler, `${sampler.id}:${seqId}`, request, sampler.session, (accepted) => {
         sampler.requests.set(seqId, { ...accepted, fingerprint })
         if (sampler.requests.size <= remembered) return
         for (const oldest of sampler.requests.keys()) {

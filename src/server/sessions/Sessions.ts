@@ -15,8 +15,9 @@ import type { CreateSessionRequest, FinishSessionRequest } from "../../protocol/
 import { forbidden, gone, notFound, type Refusal, tooMany } from "../http/refusal.js"
 import { uuid } from "../http/uuid.js"
 import { ServerConfig } from "../ServerConfig.js"
-import { judging, wall } from "../time.js"
+import { judging, monotonic, wall } from "../time.js"
 import { checkTexts, metadataOf, sizeOf } from "./metadata.js"
+import * as Trace from "./Trace.js"
 
 /**
  * A session. What was made in it, runs and samplers, lives in its scope, which closes when the session is finished or
@@ -32,6 +33,8 @@ export interface Session {
   readonly scope: Scope.Scope
   readonly userMetadata: Readonly<Record<string, string>>
   readonly displayName: string | undefined
+  /** What its operations did and when. */
+  readonly trace: Trace.Trace
   projectId: string | undefined
   /** What has to be done before the scope closes when the client says that it is through. */
   readonly beforeEnd: Set<Effect.Effect<void>>
@@ -69,6 +72,9 @@ const rememberedMetadata = 16 * 1024 * 1024
 interface Kept extends Session {
   readonly scope: Scope.CloseableScope
 }
+
+const expired = (id: string, after: Duration.Duration): string =>
+  `Session ${id} has expired: it was not heard of for ${Duration.format(after)}. Create a new one`
 
 const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerConfig | Scope.Scope> = Effect.gen(
   function*() {
@@ -124,17 +130,16 @@ const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerConfig | S
         return session
       })
 
-    const expired = (id: string) =>
-      `Session ${id} has expired: it was not heard of for ${Duration.format(config.sessionExpiry)}. Create a new one`
-
     const create: Context.Tag.Service<Sessions>["create"] = Effect.fnUntraced(function*(request) {
       if (alive >= config.limits.sessions) {
         return yield* tooMany(`The server holds ${config.limits.sessions} sessions and takes no more`, 10)
       }
       const userMetadata = yield* metadataOf(request.userMetadata)
       yield* checkTexts({ display_name: request.displayName, project_id: request.projectId })
+      const id = yield* uuid
       const session: Kept = {
-        id: yield* uuid,
+        id,
+        trace: Trace.make(id, yield* monotonic),
         createdAt: yield* wall,
         scope: yield* Scope.fork(scope, ExecutionStrategy.sequential),
         userMetadata,
@@ -160,7 +165,7 @@ const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerConfig | S
       if (session.finished !== undefined) {
         return yield* forbidden(`Session ${id} was finished by its client and takes nothing more. Create a new one`)
       }
-      return session.expired ? yield* forbidden(expired(id)) : yield* touch(session)
+      return session.expired ? yield* forbidden(expired(id, config.sessionExpiry)) : yield* touch(session)
     })
 
     const finish: Context.Tag.Service<Sessions>["finish"] = (id, request) =>
@@ -187,7 +192,7 @@ const make: Effect.Effect<Context.Tag.Service<Sessions>, never, ServerConfig | S
           session.finished !== undefined
             ? Effect.fail(gone(`Session ${id} was finished by its client`))
             : session.expired
-            ? Effect.fail(notFound(expired(id)))
+            ? Effect.fail(notFound(expired(id, config.sessionExpiry)))
             : Effect.asVoid(touch(session))),
       finish,
       released: Effect.suspend(() => Effect.forEach([...releasing], Fiber.await, { discard: true })),
