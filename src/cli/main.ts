@@ -19,6 +19,7 @@ import { command as sample } from "./commands/sample.js"
 import { command as serve } from "./commands/serve.js"
 import { auth, billing, capabilities, model } from "./commands/service.js"
 import { command as session } from "./commands/session.js"
+import { command as train } from "./commands/train.js"
 import { command as versionCommand } from "./commands/version.js"
 import { optionsFirst } from "./terminal/argv.js"
 import { withHelp } from "./terminal/help.js"
@@ -27,7 +28,7 @@ import { reportFailure } from "./terminal/reportFailure.js"
 import { exitCode } from "./terminal/teardown.js"
 import * as Terminal from "./terminal/terminal.js"
 
-const groups = new Set(["auth", "billing", "checkpoint", "model", "run", "session"])
+const groups = new Set(["auth", "billing", "checkpoint", "model", "run", "session", "train"])
 
 const tinkex = Command.make("tinkex").pipe(
   Command.withDescription("Fine-tune and sample open-weight language models over the Tinker protocol"),
@@ -35,6 +36,7 @@ const tinkex = Command.make("tinkex").pipe(
     demo,
     serve,
     sample,
+    train,
     checkpoint,
     run,
     report,

@@ -24,6 +24,7 @@ import * as Environment from "./Environment.js"
 import * as Episode from "./Episode.js"
 import * as Reinforcement from "./Reinforcement.js"
 import { statistics } from "./rolloutStatistics.js"
+import { orStill } from "./still.js"
 
 /**
  * A model to learn from, and the prompts on which it is asked. It has to have the student's tokens.
@@ -117,7 +118,9 @@ export const onPolicy = (
         (groups) => ({ groups: groups.flat(), failed: 0 })
       ),
     data: (sample) =>
-      Effect.succeed(Reinforcement.dataOf(sample, { penalty: { coefficient, discount, centred: false } })),
+      Effect.succeed(
+        orStill(Reinforcement.dataOf(sample, { penalty: { coefficient, discount, centred: false } }), sample.groups)
+      ),
     usage: Reinforcement.usageOf,
     metrics: (sample) => {
       const whole = distance(sample.groups)

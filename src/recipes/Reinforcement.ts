@@ -17,6 +17,7 @@ import * as Advantage from "./Advantage.js"
 import type * as Environment from "./Environment.js"
 import * as Episode from "./Episode.js"
 import { statistics } from "./rolloutStatistics.js"
+import { orStill } from "./still.js"
 
 const Numbers = Schema.Array(Schema.JsonNumber)
 
@@ -328,7 +329,7 @@ export const rollouts = <E = never, R = never>(
         const data = dataOf(sample, { advantage: options.advantage, penalty: reference?.penalty })
         const updates = options.updates ?? 1
         const size = Math.ceil(data.length / updates)
-        return data.slice(part * size, (part + 1) * size)
+        return orStill(data.slice(part * size, (part + 1) * size), sample.groups)
       }),
     usage: usageOf,
     metrics: statistics,

@@ -18,6 +18,7 @@ const flags = new Set([
   "--logprobs",
   "--url-only",
   "--dry-run",
+  "--local",
   "--help",
   "-h",
   "--version",
