@@ -52,7 +52,7 @@ export const conversations = (file: string) => all(Conversation.fromJsonl(file),
 export const asked = ({ messages }: Conversation.Conversation): ReadonlyArray<Message.Message> =>
   messages.at(-1)?.role === "assistant" ? messages.slice(0, -1) : messages
 
-export const lengths = (data: ReadonlyArray<Datum.Datum>): number =>
+const lengths = (data: ReadonlyArray<Datum.Datum>): number =>
   data.reduce((sum, { modelInput }) => sum + ModelInput.length(modelInput), 0)
 
 const show = (renderer: Renderer.Renderer, datum: Datum.Datum | undefined): string =>
